@@ -1,0 +1,170 @@
+"""StepSchedule: which timesteps are sampled, by which width, on which chain; its JSON and key.
+
+The JSON form is the contract "step-schedule/1":
+
+    {"format": "step-schedule/1", "num_train_timesteps": 1000, "betas": "linear",
+     "prediction": "epsilon", "sampler": "ddim", "eta": 0.0, "clip_sample": true,
+     "steps": [{"t": 980, "width": 0.5}, ...]}
+
+with timesteps in sampling order, strictly falling. The last move goes to alpha_cumprod = 1.
+"""
+
+import hashlib
+import json
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from search_spaces.prefixes import Step
+
+FORMAT = "step-schedule/1"
+BETAS = ("linear",)
+PREDICTIONS = ("epsilon",)
+SAMPLERS = ("ddim", "ddpm")
+CHAIN_KEYS = ("num_train_timesteps", "betas", "prediction", "sampler", "eta", "clip_sample")
+STEP_KEYS = ("t", "width")
+
+
+def even_grid(num_train_timesteps: int, num_steps: int) -> tuple[int, ...]:
+    """The grid t_i = floor(i T / S), i = S-1 .. 0, falling.
+
+    Equal to diffusers' "leading" spacing where S divides T. Raises ValueError unless
+    1 <= num_steps <= num_train_timesteps.
+    """
+    if not 1 <= num_steps <= num_train_timesteps:
+        raise ValueError(
+            f"num_steps is {num_steps}, expected 1 to {num_train_timesteps} (num_train_timesteps)"
+        )
+    return tuple(i * num_train_timesteps // num_steps for i in reversed(range(num_steps)))
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """One schedule and the chain that it runs on; every field is checked when it is built.
+
+    Attributes:
+        num_train_timesteps: T, length of the training chain.
+        betas: name of the noise schedule.
+        prediction: what the network predicts.
+        sampler: "ddim" or "ddpm".
+        eta: DDIM's share of ancestral noise, 0 to 1.
+        clip_sample: whether the predicted x_0 is clipped to [-1, 1].
+        steps: (t, width) in sampling order; t strictly falling within 0 .. T-1, width in (0, 1].
+
+    Raises:
+        ValueError: for any other value; the message says what, where and what is expected.
+    """
+
+    num_train_timesteps: int
+    betas: str
+    prediction: str
+    sampler: str
+    eta: float
+    clip_sample: bool
+    steps: tuple[Step, ...]
+
+    def __post_init__(self) -> None:
+        num_train_timesteps = _integer(self.num_train_timesteps, "num_train_timesteps")
+        if num_train_timesteps < 1:
+            _refuse("num_train_timesteps", num_train_timesteps, "an integer of at least 1")
+        for name, allowed in (
+            ("betas", BETAS),
+            ("prediction", PREDICTIONS),
+            ("sampler", SAMPLERS),
+        ):
+            if getattr(self, name) not in allowed:
+                _refuse(name, getattr(self, name), "one of " + ", ".join(allowed))
+        eta = _number(self.eta, "eta")
+        if not 0 <= eta <= 1:
+            _refuse("eta", eta, "a number from 0 to 1")
+        if not isinstance(self.clip_sample, bool):
+            _refuse("clip_sample", self.clip_sample, "true or false")
+        # Numpy scalars and ints become plain ints and floats: equal schedules have equal keys.
+        object.__setattr__(self, "num_train_timesteps", num_train_timesteps)
+        object.__setattr__(self, "eta", eta)
+        object.__setattr__(self, "steps", _checked_steps(self.steps, num_train_timesteps))
+
+    @property
+    def key(self) -> str:
+        """First 12 hexadecimal digits of the sha256 of the canonical JSON."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def macs(self, table: Mapping[float, int]) -> int:
+        """Multiply-accumulates of one sample, by the MACs of one call at each width.
+
+        Raises ValueError if the table lacks one of the schedule's widths.
+        """
+        missing = sorted({width for _, width in self.steps} - set(table))
+        if missing:
+            raise ValueError(f"schedule: widths {missing} are not in the table {sorted(table)}")
+        return sum(table[width] for _, width in self.steps)
+
+    def to_json(self) -> dict[str, object]:
+        """The schedule as a JSON object of the format above."""
+        steps = [{"t": t, "width": width} for t, width in self.steps]
+        return {"format": FORMAT, **{k: getattr(self, k) for k in CHAIN_KEYS}, "steps": steps}
+
+    @classmethod
+    def from_json(cls, data: object) -> "StepSchedule":
+        """The schedule of a JSON object; ValueError for unknown or missing keys and bad values."""
+        fields = _fields(data, ("format", *CHAIN_KEYS, "steps"), "schedule")
+        name = fields.pop("format")
+        if name != FORMAT:
+            _refuse("format", name, repr(FORMAT))
+        if not isinstance(fields["steps"], list):
+            _refuse("steps", fields["steps"], "a list of {t, width}")
+        rows = [_fields(s, STEP_KEYS, f"steps[{i}]") for i, s in enumerate(fields["steps"])]
+        fields["steps"] = tuple((row["t"], row["width"]) for row in rows)
+        return cls(**fields)
+
+
+def _checked_steps(steps: object, num_train_timesteps: int) -> tuple[Step, ...]:
+    if not isinstance(steps, tuple | list) or not steps:
+        _refuse("steps", steps, "at least one (t, width)")
+    checked: list[Step] = []
+    below = num_train_timesteps
+    for i, (t, width) in enumerate(steps):
+        t, width = _integer(t, f"steps[{i}].t"), _number(width, f"steps[{i}].width")
+        if not 0 <= t < below:
+            _refuse(f"steps[{i}].t", t, f"0 to {below - 1} (timesteps fall strictly)")
+        if not 0 < width <= 1:
+            _refuse(f"steps[{i}].width", width, "a number above 0, at most 1")
+        checked.append((t, width))
+        below = t
+    return tuple(checked)
+
+
+def _fields(data: object, keys: tuple[str, ...], where: str) -> dict[str, object]:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{where} is {data!r}, expected an object with {', '.join(keys)}")
+    unknown, missing = sorted(set(data) - set(keys)), sorted(set(keys) - set(data))
+    if unknown or missing:
+        raise ValueError(
+            f"{where}: unknown keys {unknown}, missing keys {missing}, expected {', '.join(keys)}"
+        )
+    return dict(data)
+
+
+def _integer(value: object, where: str) -> int:
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    _refuse(where, value, "an integer")
+
+
+def _number(value: object, where: str) -> float:
+    try:
+        if not isinstance(value, bool | str) and math.isfinite(value):
+            return float(value)
+    except (TypeError, OverflowError):
+        pass
+    _refuse(where, value, "a finite number")
+
+
+def _refuse(where: str, value: object, expected: str) -> NoReturn:
+    raise ValueError(f"schedule: {where} is {value!r}, expected {expected}")

@@ -1,0 +1,123 @@
+"""Schedules: the JSON contract word by word, every bad value by name, keys, MACs, grids."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from diffusers import DDIMScheduler
+
+from search_spaces.schedule import StepSchedule, even_grid
+
+CONTRACT = {
+    "format": "step-schedule/1",
+    "num_train_timesteps": 1000,
+    "betas": "linear",
+    "prediction": "epsilon",
+    "sampler": "ddim",
+    "eta": 0.0,
+    "clip_sample": True,
+    "steps": [{"t": 999, "width": 0.5}, {"t": 40, "width": 1.0}],
+}
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 50, 1000])
+def test_even_grid_is_diffusers_leading_spacing(num_steps):
+    scheduler = DDIMScheduler(num_train_timesteps=1000, timestep_spacing="leading")
+    scheduler.set_timesteps(num_steps)
+    assert even_grid(1000, num_steps) == tuple(scheduler.timesteps.tolist())
+
+
+def test_even_grid_where_steps_do_not_divide():
+    assert even_grid(10, 4) == (7, 5, 2, 0)
+    for num_steps in (0, 11):
+        with pytest.raises(ValueError, match="num_steps"):
+            even_grid(10, num_steps)
+
+
+def test_json_is_the_contract_and_returns():
+    schedule = StepSchedule.from_json(CONTRACT)
+    assert schedule.steps == ((999, 0.5), (40, 1.0))
+    assert schedule.to_json() == CONTRACT
+    assert StepSchedule.from_json(json.loads(json.dumps(schedule.to_json()))) == schedule
+
+
+def test_key_is_the_hash_of_canonical_json():
+    schedule = StepSchedule.from_json(CONTRACT)
+    text = json.dumps(CONTRACT, sort_keys=True, separators=(",", ":"))
+    assert schedule.key == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_key_does_not_depend_on_number_types_but_on_every_field():
+    plain = StepSchedule.from_json(CONTRACT)
+    numpy = StepSchedule(
+        np.int64(1000), "linear", "epsilon", "ddim", 0, True,
+        [(np.int64(999), np.float32(0.5)), (40, 1)],
+    )  # fmt: skip
+    assert numpy == plain and numpy.key == plain.key
+    changes = [
+        {"num_train_timesteps": 1001},
+        {"sampler": "ddpm"},
+        {"eta": 0.5},
+        {"clip_sample": False},
+        {"steps": CONTRACT["steps"][:1]},
+    ]
+    keys = {StepSchedule.from_json({**CONTRACT, **change}).key for change in changes}
+    assert len(keys | {plain.key}) == len(changes) + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"format": "step-schedule/2"}, "format"),
+        ({"num_train_timesteps": 0}, "num_train_timesteps"),
+        ({"num_train_timesteps": 1000.0}, "num_train_timesteps"),
+        ({"num_train_timesteps": True}, "num_train_timesteps"),
+        ({"betas": "cubic"}, "betas"),
+        ({"prediction": ["epsilon"]}, "prediction"),
+        ({"sampler": "euler"}, "sampler"),
+        ({"eta": -0.1}, "eta"),
+        ({"eta": 1.1}, "eta"),
+        ({"eta": float("nan")}, "eta"),
+        ({"eta": "0"}, "eta"),
+        ({"eta": 10**400}, "eta"),
+        ({"clip_sample": 1}, "clip_sample"),
+        ({"steps": []}, "steps"),
+        ({"steps": None}, "steps"),
+        ({"steps": {"t": 1, "width": 1}}, "steps"),
+        ({"steps": [[1, 1.0]]}, r"steps\[0\]"),
+        ({"steps": [{"t": 1}]}, "missing keys.*width"),
+        ({"steps": [{"t": 1, "width": 1, "w": 1}]}, r"steps\[0\].*unknown keys.*w"),
+        ({"steps": [{"t": 1000, "width": 1}]}, r"steps\[0\]\.t.*0 to 999"),
+        ({"steps": [{"t": -1, "width": 1}]}, r"steps\[0\]\.t"),
+        ({"steps": [{"t": 1.0, "width": 1}]}, r"steps\[0\]\.t"),
+        ({"steps": [{"t": 5, "width": 1}, {"t": 5, "width": 1}]}, r"steps\[1\]\.t.*0 to 4"),
+        ({"steps": [{"t": 5, "width": 1}, {"t": 6, "width": 1}]}, r"steps\[1\]\.t"),
+        ({"steps": [{"t": 5, "width": 0}]}, r"steps\[0\]\.width"),
+        ({"steps": [{"t": 5, "width": 1.01}]}, r"steps\[0\]\.width"),
+        ({"steps": [{"t": 5, "width": float("inf")}]}, r"steps\[0\]\.width"),
+        ({"steps": [{"t": 5, "width": True}]}, r"steps\[0\]\.width"),
+        ({"extra": 1}, "unknown keys.*extra"),
+    ],
+)
+def test_every_bad_value_is_named(change, where):
+    with pytest.raises(ValueError, match=where):
+        StepSchedule.from_json({**CONTRACT, **change})
+
+
+@pytest.mark.parametrize("key", sorted(CONTRACT))
+def test_missing_keys_are_named(key):
+    with pytest.raises(ValueError, match=f"missing keys.*{key}"):
+        StepSchedule.from_json({k: v for k, v in CONTRACT.items() if k != key})
+
+
+def test_from_json_refuses_what_is_no_object():
+    with pytest.raises(ValueError, match="expected an object"):
+        StepSchedule.from_json([CONTRACT])
+
+
+def test_macs_are_summed_by_width():
+    schedule = StepSchedule.from_json(CONTRACT)
+    assert schedule.macs({1.0: 100, 0.5: 19, 0.25: 7}) == 119
+    with pytest.raises(ValueError, match=r"\[0\.5\]"):
+        schedule.macs({1.0: 100})
