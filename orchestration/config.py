@@ -1,0 +1,165 @@
+"""The one configuration: read in layers, checked at once, saved with every run.
+
+Values come in layers, each over the one before: the defaults of `sections.py`, the command's own
+file (`jobs/configs/*.yaml`), the user's `--config FILE`, each `--set section.key=value`. So a file
+need only name what differs. A mistake is one ConfigError of one line: key, value, what is
+expected.
+
+Nothing heavy is imported here (no torch, ray, mlflow, diffusers), so that a mistake is answered
+before anything starts.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from orchestration.errors import ConfigError
+from orchestration.files import Json
+from orchestration.sections import KEYS, Config, show
+from orchestration.yaml_values import parse_value, read_yaml
+
+PLAIN = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text (a number in quotes: '\"5\"')",
+    "path_type": "a path",
+    "tuple_type": "a list, such as [1, 2]",
+}
+"""pydantic's error types in the words of someone who writes YAML."""
+
+EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
+"""Keys (or, with a dot, whole sections) that say where a run happens and change no bit of it."""
+
+
+def load(path: Path | None, overrides: Sequence[str] = (), default: Path | None = None) -> Config:
+    """The effective configuration of a command.
+
+    Args:
+        path: the user's own YAML file, if any.
+        overrides: "section.key=value" each; the value is YAML.
+        default: the command's own YAML file, the layer under the user's.
+
+    Raises:
+        ConfigError: a file is missing or is no YAML, a key is unknown, a value is not acceptable.
+    """
+    values: dict[str, Json] = {section: {} for section in Config.model_fields}
+    for layer in (default, path):
+        if layer is not None:
+            values = _merge(values, read_yaml(layer))
+    for override in overrides:
+        values = _merge(values, _parse_override(override))
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def to_yaml(config: Config) -> str:
+    """The whole configuration as YAML; reading it again gives an equal one."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def fingerprint(config: Config, *sections: str) -> str:
+    """A short key (12 hexadecimal digits) of some sections, or of all; execution-only keys apart.
+
+    Equal for configurations that ask for the same bits: the name of what is cached.
+    """
+    unknown = set(sections) - set(Config.model_fields)
+    if unknown:
+        raise ValueError(f"sections {sorted(unknown)}: expected some of {[*Config.model_fields]}")
+    chosen = {
+        key: value
+        for key, value in _flatten(config.model_dump(mode="json"))
+        if not key.startswith(EXECUTION_ONLY)
+        and (not sections or key.partition(".")[0] in sections)
+    }
+    canonical = json.dumps(chosen, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def changes(old: Config, new: Config) -> list[str]:
+    """The keys that differ, in the order of the file, execution-only keys apart."""
+    before = dict(_flatten(old.model_dump(mode="json")))
+    after = dict(_flatten(new.model_dump(mode="json")))
+    return [
+        key
+        for key, value in after.items()
+        if value != before[key] and not key.startswith(EXECUTION_ONLY)
+    ]
+
+
+def _merge(base: Mapping[str, Json], over: Mapping[str, Json]) -> dict[str, Json]:
+    """`over` over `base`, section by section; a section left empty changes nothing."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping):
+            if value is not None:
+                merged[key] = _merge(below, value) if isinstance(value, Mapping) else value
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse_override(text: str) -> dict[str, Json]:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not key:
+        raise ConfigError(f"--set {text}: expected KEY=VALUE, such as search.budget=300")
+    try:
+        parsed = parse_value(value)
+    except ValueError as error:
+        raise ConfigError(f"{key}: got {value}, expected {error}") from None
+    for part in reversed(key.split(".")):
+        parsed = {part: parsed}
+    return parsed
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake in one line, unknown keys before wrong values, and how many there are."""
+    mistakes = sorted(
+        error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"
+    )
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    return _explain_one(mistakes[0]) + more
+
+
+def _explain_one(mistake: ErrorDetails) -> str:
+    if mistake["type"] == "wrong":
+        return mistake["msg"]
+    key = ""
+    for part in mistake["loc"]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}"
+    key, value = key.lstrip("."), mistake["input"]
+    if mistake["type"] == "extra_forbidden":
+        inner = next((f".{name}" for name in value), "") if isinstance(value, dict) else ""
+        return f"{key}{inner}: unknown key; {_suggest(key + inner)}"
+    if mistake["type"] == "model_type":
+        names = ", ".join(name for name in KEYS if name.startswith(f"{key}."))
+        return f"{key}: got {show(value)}, expected a section with {names}"
+    expected = PLAIN.get(mistake["type"], mistake["msg"].removeprefix("Input should be "))
+    return f"{key}: got {show(value)}, expected {expected}"
+
+
+def _suggest(unknown: str) -> str:
+    """The nearest key by its whole name, else (section forgotten or wrong) by its last part."""
+    whole = difflib.get_close_matches(unknown, KEYS, n=1, cutoff=0.75)
+    last_parts = {key.rpartition(".")[2]: key for key in reversed(KEYS)}
+    last = difflib.get_close_matches(unknown.rpartition(".")[2], last_parts, n=1, cutoff=0.75)
+    if whole or last:
+        return f"did you mean '{whole[0] if whole else last_parts[last[0]]}'?"
+    return "expected one of the sections " + ", ".join(Config.model_fields)
+
+
+def _flatten(values: Mapping[str, Mapping[str, Json]]) -> Iterator[tuple[str, Json]]:
+    for section, keys in values.items():
+        for key, value in keys.items():
+            yield f"{section}.{key}", value

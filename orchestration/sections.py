@@ -1,0 +1,229 @@
+"""Every key of the configuration, with its type, range and default, a section a class.
+
+What must hold between keys is checked here too, so that a `Config` in hand is one that can run.
+Loading, and the one line that a mistake is answered with, are in `config.py`. Nothing heavy is
+imported here.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+def wrong(key: str, value: object, expected: str) -> PydanticCustomError:
+    """The error of a check that concerns `key`, whichever section found it."""
+    context = {"key": key, "got": show(value), "expected": expected}
+    return PydanticCustomError("wrong", "{key}: got {got}, expected {expected}", context)
+
+
+def show(value: object) -> str:
+    """A value as a message shows it: as JSON, cut where it is long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class Section(BaseModel):
+    """Unknown keys are errors, types are strict ("5" is no number), values don't change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(Section):
+    """Which images; `path` is a user's own file or folder."""
+
+    name: Literal["digits"] = "digits"
+    path: Annotated[Path, Field(strict=False)] | None = None
+
+
+class Network(Section):
+    """The U-Net at width 1: channels a level, attention a level, channels a head and a group."""
+
+    block_out_channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (32, 64)
+    layers_per_block: Count = 1
+    attention: Annotated[tuple[bool, ...], Field(strict=False)] = (False, True)
+    head_size: Count = 8
+    norm_group_size: Count = 4
+
+    @model_validator(mode="after")
+    def _check(self) -> "Network":
+        if len(self.attention) != len(self.block_out_channels):
+            expected = f"{len(self.block_out_channels)} values, one for each of block_out_channels"
+            raise wrong("network.attention", self.attention, expected)
+        return self
+
+
+class Diffusion(Section):
+    """The training chain."""
+
+    num_train_timesteps: Count = 1000
+    betas: Literal["linear"] = "linear"
+    prediction: Literal["epsilon"] = "epsilon"
+
+
+class Supernet(Section):
+    """The allowed widths, kept falling whatever order they are given in."""
+
+    widths: Annotated[tuple[float, ...], Field(strict=False)] = (1.0, 0.75, 0.5, 0.25)
+
+    @field_validator("widths")
+    @classmethod
+    def _check(cls, widths: tuple[float, ...]) -> tuple[float, ...]:
+        within = all(0 < width <= 1 for width in widths)
+        if not within or 1 not in widths or len(set(widths)) != len(widths):
+            raise wrong("supernet.widths", widths, "distinct widths in (0, 1], 1 among them")
+        return tuple(sorted(widths, reverse=True))
+
+
+class Train(Section):
+    """Training of the supernet; `batch_size` is that of all workers together."""
+
+    iterations: Count = 1500
+    batch_size: Count = 128
+    learning_rate: Positive = 1e-3
+    warmup_iterations: Annotated[int, Field(ge=0)] = 100
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
+    clip_norm: Positive = 1.0
+    seed: Seed = 0
+    num_workers: Count = 1
+    threads: Count = 1
+    report_every: Count = 25
+    checkpoint_every: Count = 250
+
+    @model_validator(mode="after")
+    def _check(self) -> "Train":
+        if self.warmup_iterations > self.iterations:
+            expected = f"at most train.iterations ({self.iterations})"
+            raise wrong("train.warmup_iterations", self.warmup_iterations, expected)
+        if self.num_workers > self.batch_size:
+            expected = f"at most train.batch_size ({self.batch_size})"
+            raise wrong("train.num_workers", self.num_workers, expected)
+        return self
+
+
+class Features(Section):
+    """The features that the Fréchet distance is taken on."""
+
+    name: Literal["classifier"] = "classifier"
+    iterations: Count = 600
+    seed: Seed = 0
+
+
+class Sampler(Section):
+    """The reverse move; `eta` is DDIM's alone (0: no noise, 1: as much as DDPM)."""
+
+    name: Literal["ddim", "ddpm"] = "ddim"
+    eta: Share = 0.0
+    clip_sample: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> "Sampler":
+        if self.name == "ddpm" and self.eta != 0:
+            raise wrong("sampler.eta", self.eta, "0 where sampler.name is 'ddpm'")
+        return self
+
+
+class Search(Section):
+    """The search. It stops at the first of its rules to be met; at least one must be set."""
+
+    optimizer: Literal["nsga2", "random"] = "nsga2"
+    steps: Count = 50
+    num_images: Annotated[int, Field(ge=2)] = 1000
+    population: Annotated[int, Field(ge=2)] = 32
+    seed: Seed = 0
+    noise_seed: Seed = 0
+    cost: Literal["macs"] = "macs"
+    budget: Count | None = None
+    budget_calls: Count | None = None
+    budget_minutes: Positive | None = None
+    patience: Count | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> "Search":
+        rules = ("budget", "budget_calls", "budget_minutes", "patience")
+        if all(getattr(self, rule) is None for rule in rules):
+            named = ", ".join(f"search.{rule}" for rule in rules)
+            expected = f"a stopping rule: at least one of {named}"
+            raise wrong("search.budget", None, expected)
+        return self
+
+
+class Score(Section):
+    """How candidates are scored, and on how many fresh images the front is scored again."""
+
+    num_images: Annotated[int, Field(ge=2)] = 2000
+    noise_seed: Seed = 1
+    actors: Count | None = None
+    block_size: Count = 250
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    state_bytes: Annotated[int, Field(ge=0)] = 2**29
+    scorer: Literal["network", "stub"] = "network"
+
+
+class Tracking(Section):
+    """MLflow; without a uri, a sqlite file beside the run directory."""
+
+    uri: str | None = None
+    experiment: Annotated[str, Field(min_length=1)] = "stepwise"
+
+
+class Ray(Section):
+    """The cluster; without an address, one of this machine's own (or the job's)."""
+
+    address: str | None = None
+
+
+class Config(Section):
+    """All sections, and what must hold between them."""
+
+    data: Data = Data()
+    network: Network = Network()
+    diffusion: Diffusion = Diffusion()
+    supernet: Supernet = Supernet()
+    train: Train = Train()
+    features: Features = Features()
+    sampler: Sampler = Sampler()
+    search: Search
+    score: Score = Score()
+    tracking: Tracking = Tracking()
+    ray: Ray = Ray()
+
+    @model_validator(mode="after")
+    def _check(self) -> "Config":
+        timesteps = self.diffusion.num_train_timesteps
+        if self.search.steps > timesteps:
+            expected = f"at most diffusion.num_train_timesteps ({timesteps})"
+            raise wrong("search.steps", self.search.steps, expected)
+        if self.score.noise_seed == self.search.noise_seed:
+            expected = "another than search.noise_seed, so that the front meets unseen noise"
+            raise wrong("score.noise_seed", self.score.noise_seed, expected)
+        self._check_channels()
+        return self
+
+    def _check_channels(self) -> None:
+        """Every width must leave whole norm groups, and whole heads where there is attention."""
+        network = self.network
+        for channels, attends in zip(network.block_out_channels, network.attention, strict=True):
+            units = {"norm_group_size": network.norm_group_size}
+            if attends:
+                units["head_size"] = network.head_size
+            for width in self.supernet.widths:
+                for key, unit in units.items():
+                    parts = channels * width / unit
+                    if abs(parts - round(parts)) > 1e-9 or parts < 1:
+                        expected = f"a multiple of network.{key} ({unit}) at width {width:g} too"
+                        raise wrong("network.block_out_channels", channels, expected)
+
+
+KEYS = [
+    f"{section}.{key}"
+    for section, field in Config.model_fields.items()
+    for key in field.annotation.model_fields
+]
+"""Every key of the configuration, in the order of the file."""
