@@ -1,0 +1,67 @@
+"""The loss of a supernet: squared error of the predicted noise, at several widths at once.
+
+The sandwich rule (Yu & Huang 2019; Yang et al., arXiv 2310.03337, section 3.1): every iteration
+trains the widest, the narrowest and one other width, on the same x_0 with timesteps and noise of
+their own.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.diffusion import add_noise
+from models.supernet import Supernet
+
+
+def sandwich_widths(widths: Sequence[float], seed: int, iteration: int) -> tuple[float, ...]:
+    """The widths of one iteration: the widest, the narrowest and a random other one, if any.
+
+    A function of its arguments alone: every worker, and every resumed run, gets the same.
+
+    Args:
+        widths: the allowed widths in any order.
+        seed: of the training, at least 0.
+        iteration: at least 0.
+    """
+    widest, *others = sorted(set(widths), reverse=True)
+    if not others:
+        return (widest,)
+    *between, narrowest = others
+    if not between:
+        return (widest, narrowest)
+    choice = np.random.default_rng((seed, iteration)).integers(len(between))
+    return (widest, narrowest, between[choice])
+
+
+class SandwichLoss(nn.Module):
+    """The losses of several widths in the forward of one module, so that DDP reduces once.
+
+    Args:
+        supernet: predicts the noise.
+        alphas_cumprod: float64 (T,).
+    """
+
+    def __init__(self, supernet: Supernet, alphas_cumprod: Tensor) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
+
+    def forward(self, x_0: Tensor, t: Tensor, eps: Tensor, widths: Sequence[float]) -> Tensor:
+        """Mean of (eps - prediction)^2 over rows, channels and pixels, for each width.
+
+        Args:
+            x_0: (batch, channels, height, width) float in [-1, 1], shared by all widths.
+            t: (k, batch) int64 timesteps, one row a width.
+            eps: (k, batch, channels, height, width) standard normal.
+            widths: k of them.
+
+        Returns:
+            (k,) losses, attached to the graph.
+        """
+        losses = []
+        for t_k, eps_k, width in zip(t, eps, widths, strict=True):
+            x_t = add_noise(x_0, eps_k, self.alphas_cumprod[t_k])
+            losses.append(nn.functional.mse_loss(self.supernet(x_t, t_k, width), eps_k))
+        return torch.stack(losses)

@@ -1,0 +1,46 @@
+import math
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from models.diffusion import add_noise, alphas_cumprod, linear_betas
+
+
+def test_levels_equal_diffusers():
+    scheduler = DDPMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02)
+    levels = alphas_cumprod(linear_betas(1000))
+    assert levels.dtype == torch.float64
+    torch.testing.assert_close(levels, scheduler.alphas_cumprod.double(), rtol=2e-5, atol=0)
+
+
+def test_levels_on_paper():
+    levels = alphas_cumprod(linear_betas(3, 0.1, 0.3))
+    torch.testing.assert_close(levels, torch.tensor([0.9, 0.9 * 0.8, 0.9 * 0.8 * 0.7]).double())
+
+
+def test_add_noise_equals_diffusers_row_by_row():
+    scheduler = DDPMScheduler(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02)
+    x_0, eps = torch.randn(2, 5, 3, 4, 4).unbind()
+    t = torch.tensor([0, 1, 500, 998, 999])
+    x_t = add_noise(x_0, eps, alphas_cumprod(linear_betas(1000))[t])
+    assert x_t.dtype == torch.float32
+    torch.testing.assert_close(x_t, scheduler.add_noise(x_0, eps, t), rtol=1e-5, atol=1e-5)
+
+
+def test_steps_of_the_chain_compose_to_one():
+    """Equation 2 step by step has the mean and the variance of equation 4."""
+    betas = linear_betas(50, 1e-3, 0.2)
+    mean, variance = 1.0, 0.0
+    for beta in betas.tolist():
+        mean, variance = math.sqrt(1 - beta) * mean, (1 - beta) * variance + beta
+    last = alphas_cumprod(betas)[-1:]
+    one, zero = torch.ones(1, 1).double(), torch.zeros(1, 1).double()
+    assert add_noise(one, zero, last).item() == pytest.approx(mean)
+    assert add_noise(zero, one, last).item() == pytest.approx(math.sqrt(variance))
+
+
+@pytest.mark.parametrize("bad", [(0, 0.1, 0.2), (5, 0.0, 0.2), (5, 0.3, 0.2), (5, 0.1, 1.0)])
+def test_bad_betas(bad):
+    with pytest.raises(ValueError, match="expected"):
+        linear_betas(*bad)
