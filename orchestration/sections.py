@@ -1,7 +1,7 @@
 """Every key of the configuration, with its type, range and default, a section a class.
 
-What must hold between keys is checked here too, so that a `Config` in hand is one that can run.
-Loading, and the one line that a mistake is answered with, are in `config.py`. Nothing heavy is
+What must hold between keys is checked here too; only what channels a width allows is left to
+`models.networks.unet`, which builds them. Loading, and the one line that a mistake is answered with, are in `config.py`. Nothing heavy is
 imported here.
 """
 
@@ -203,22 +203,7 @@ class Config(Section):
         if self.score.noise_seed == self.search.noise_seed:
             expected = "another than search.noise_seed, so that the front meets unseen noise"
             raise wrong("score.noise_seed", self.score.noise_seed, expected)
-        self._check_channels()
         return self
-
-    def _check_channels(self) -> None:
-        """Every width must leave whole norm groups, and whole heads where there is attention."""
-        network = self.network
-        for channels, attends in zip(network.block_out_channels, network.attention, strict=True):
-            units = {"norm_group_size": network.norm_group_size}
-            if attends:
-                units["head_size"] = network.head_size
-            for width in self.supernet.widths:
-                for key, unit in units.items():
-                    parts = channels * width / unit
-                    if abs(parts - round(parts)) > 1e-9 or parts < 1:
-                        expected = f"a multiple of network.{key} ({unit}) at width {width:g} too"
-                        raise wrong("network.block_out_channels", channels, expected)
 
 
 KEYS = [

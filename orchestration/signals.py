@@ -1,0 +1,32 @@
+"""A clean stop when the process is told to stop (SIGINT from Ctrl-C, SIGTERM from `ray job stop`).
+
+Both raise KeyboardInterrupt in the main thread, the one exception that a blocking `ray.get` lets
+through (it prints any other and waits on), and the number is kept for the exit code.
+
+Ray puts handlers of its own over these: `ray.init()` for SIGTERM, `TorchTrainer.fit()` for SIGINT.
+Call `install()` again after each of them. Until then theirs raise SystemExit, which `jobs.cli`
+takes for an interruption too.
+"""
+
+import signal
+import threading
+from types import FrameType
+
+_received: list[int] = []  # a process has one set of signal handlers, so this is one list
+
+
+def install() -> None:
+    """Makes SIGINT and SIGTERM raise KeyboardInterrupt; does nothing outside the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def received() -> int | None:
+    """The number of the last signal that asked this process to stop, None if none did."""
+    return _received[-1] if _received else None
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _received.append(number)
+    raise KeyboardInterrupt
