@@ -1,0 +1,27 @@
+"""Cost of one network call, counted without running it."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
+    """Multiply-accumulates of one call on one sample: convolutions, linear layers, attention.
+
+    Elementwise work and normalisation are not counted, as is usual.
+
+    Args:
+        network: Built under `torch.device("meta")`, called as network(x_t, t). Elsewhere the
+            counter takes attention for free.
+        shape: Of one sample, (C, H, W) for images.
+
+    Raises:
+        ValueError: Where the network is not on the meta device.
+    """
+    if any(not tensor.is_meta for tensor in network.state_dict().values()):
+        raise ValueError('count_macs needs a network built under torch.device("meta")')
+    x_t = torch.empty(1, *shape, device="meta")
+    t = torch.empty(1, dtype=torch.int64, device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(x_t, t)
+    return counter.get_total_flops() // 2
