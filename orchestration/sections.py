@@ -41,6 +41,12 @@ class Data(Section):
     name: Literal["digits"] = "digits"
     path: Annotated[Path, Field(strict=False)] | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> "Data":
+        if self.path is not None:
+            raise wrong("data.path", self.path, "null: the digits come with scikit-learn")
+        return self
+
 
 class Network(Section):
     """The U-Net at width 1: channels a level, attention a level, channels a head and a group."""
@@ -160,10 +166,19 @@ class Score(Section):
     num_images: Annotated[int, Field(ge=2)] = 2000
     noise_seed: Seed = 1
     actors: Count | None = None
-    block_size: Count = 250
+    batch_size: Count = 250
+    block_size: Count = 50
+    max_members: Count = 16
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
     state_bytes: Annotated[int, Field(ge=0)] = 2**29
     scorer: Literal["network", "stub"] = "network"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Score":
+        if self.batch_size % self.block_size:
+            expected = f"a divisor of score.batch_size ({self.batch_size})"
+            raise wrong("score.block_size", self.block_size, expected)
+        return self
 
 
 class Tracking(Section):
@@ -200,6 +215,13 @@ class Config(Section):
         if self.search.steps > timesteps:
             expected = f"at most diffusion.num_train_timesteps ({timesteps})"
             raise wrong("search.steps", self.search.steps, expected)
+        for key, count in (
+            ("search.num_images", self.search.num_images),
+            ("score.num_images", self.score.num_images),
+        ):
+            if count < 2 * self.score.block_size:
+                expected = f"at least two blocks of score.block_size ({self.score.block_size})"
+                raise wrong(key, count, expected)
         if self.score.noise_seed == self.search.noise_seed:
             expected = "another than search.noise_seed, so that the front meets unseen noise"
             raise wrong("score.noise_seed", self.score.noise_seed, expected)
