@@ -106,8 +106,17 @@ class Journal:
             if "stopped" in row:
                 self.stopped = row["stopped"]
             else:
-                steps = tuple((t, width) for t, width in row.pop("steps"))
-                self.records.append(Record(steps=steps, **row))
+                self.records.append(self._record(row))
+
+    def _record(self, row: dict[str, Any]) -> Record:
+        steps = tuple((t, width) for t, width in row.pop("steps"))
+        record = Record(steps=steps, **row)
+        if record.index != len(self.records):
+            raise DataError(
+                f"{self.path}, line {len(self.records) + 2}: holds candidate {record.index},"
+                f" expected {len(self.records)}: a line is missing"
+            )
+        return record
 
     def _write(self, rows: Iterable[dict[str, Any]]) -> None:
         data = b"".join(_line(row) for row in rows)

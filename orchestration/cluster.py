@@ -1,0 +1,64 @@
+"""The Ray cluster that a command runs on: the one it was submitted to, a given one, or its own."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from orchestration import signals
+from orchestration.config import Config
+from orchestration.errors import MachineError
+
+ROOT = Path(__file__).parents[1]
+
+# Several processes with several threads each on few cores wait for each other's threads: one
+# thread a process, and a process a core.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
+
+
+@contextmanager
+def cluster(config: Config) -> Iterator[None]:
+    """Connects to Ray, starting it on this machine where there is none, and lets go at the end.
+
+    Raises:
+        MachineError: the cluster at `ray.address` does not answer.
+    """
+    # Ray reads these when it starts; what the user has set is left alone.
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **ENVIRONMENT}.items():
+        os.environ.setdefault(name, value)
+    runtime: dict[str, object] = {"env_vars": ENVIRONMENT}
+    if config.ray.address is not None:
+        runtime |= {"working_dir": str(ROOT), "excludes": [".git", ".venv", "runs"]}
+    try:
+        ray.init(
+            address=config.ray.address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=runtime,
+            **({} if _exists(config) else {"include_dashboard": False}),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = config.ray.address or os.environ.get("RAY_ADDRESS", "this machine")
+        raise MachineError(f"no Ray cluster at {where}: {error}") from error
+    signals.install()  # over the handler that ray.init() has put in place
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def num_cpus() -> int:
+    """CPUs of the whole cluster."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _exists(config: Config) -> bool:
+    return config.ray.address is not None or bool(os.environ.get("RAY_ADDRESS"))

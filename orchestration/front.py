@@ -1,0 +1,109 @@
+"""From scored candidates to the front that is reported.
+
+The members are chosen, and the recommended one is fixed, on the search's numbers. Then the
+baseline, the uniform schedules and the members are scored again on noise that the search did not
+see, and only these numbers are reported: the best of hundreds is partly lucky, and its luck does
+not repeat.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models.intervals import Replicates, estimate, paired
+from orchestration.journal import Record
+from orchestration.search import REFERENCE_POINT, Problem, no_loss, relative
+from search_spaces import pareto
+
+FORMAT = "step-front/1"
+
+
+def choose_members(records: Sequence[Record], limit: int) -> list[Record]:
+    """The candidates that go on to be scored again, cheapest first.
+
+    All of the search's front within the box, the recommended one among them; where there are more
+    than `limit`, those whose loss would cost the front the most area.
+    """
+    points = relative(records, records[0])
+    inside = (points <= REFERENCE_POINT).all(axis=1)
+    front = [i for i in pareto.non_dominated(points) if inside[i]]
+    best = recommend(records)
+    worth = dict(zip(front, pareto.contributions(points[front], REFERENCE_POINT), strict=True))
+    worth[best.index] = np.inf
+    chosen = sorted(worth, key=lambda i: (-worth[i], i))[:limit]
+    return sorted((records[i] for i in chosen), key=lambda r: (r.macs, r.quality))
+
+
+def recommend(records: Sequence[Record]) -> Record:
+    """The cheapest candidate that the search believes to be no worse than the baseline."""
+    return min((r for r in records if no_loss(r)), key=lambda r: (r.macs, r.quality, r.index))
+
+
+def member(
+    problem: Problem, steps: Sequence[tuple[int, float]], scores: Replicates, base: Replicates
+) -> dict[str, Any]:
+    """MEMBER of the front's format, but for `savings_uniform`, which needs the others."""
+    schedule = problem.schedule(steps)
+    macs = schedule.macs(problem.macs)
+    quality = estimate(scores)
+    return {
+        "key": schedule.key,
+        "schedule": schedule.to_json(),
+        "quality": quality.value,
+        "quality_ci": list(quality.interval()),
+        "delta_ci": list(paired(scores, base).interval()),
+        "macs": macs,
+        "savings": 1 - macs / problem.chain.macs(problem.macs),
+        "savings_uniform": None,
+    }
+
+
+def assemble(
+    baseline: dict[str, Any],
+    uniform: Sequence[dict[str, Any]],
+    members: Sequence[dict[str, Any]],
+    recommended: str,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """The content of `front.json`.
+
+    Args:
+        baseline: as scored again.
+        uniform: as scored again, the baseline among them.
+        members: as scored again; those that turn out to be dominated by others are left out,
+            the recommended one never.
+        recommended: key of the recommended member.
+        facts: `dataset`, `supernet`, `quality`, `num_images`, `noise_floor`.
+    """
+    points = np.array([_point(m) for m in members])
+    on_front = set(pareto.non_dominated(points).tolist())
+    kept = [m for i, m in enumerate(members) if i in on_front or m["key"] == recommended]
+    reference = np.array([baseline["macs"], 2 * baseline["quality"]])
+    ordered = sorted(kept, key=lambda m: (m["macs"], m["quality"]))
+    return {
+        "format": FORMAT,
+        **facts,
+        "baseline": baseline,
+        "uniform": list(uniform),
+        "members": [{**m, "savings_uniform": savings_uniform(m, uniform)} for m in ordered],
+        "recommended": recommended,
+        "hypervolume": pareto.hypervolume(np.array([_point(m) for m in kept]), reference),
+        "hypervolume_uniform": pareto.hypervolume(
+            np.array([_point(m) for m in uniform]), reference
+        ),
+        "reference_point": reference.tolist(),
+    }
+
+
+def savings_uniform(member: dict[str, Any], uniform: Sequence[dict[str, Any]]) -> float | None:
+    """MACs saved against the cheapest uniform schedule that is at least as good, if there is one.
+
+    A share of that schedule's MACs, as `savings` is of the baseline's.
+    """
+    rivals = [u["macs"] for u in uniform if u["quality"] <= member["quality"]]
+    return 1 - member["macs"] / min(rivals) if rivals else None
+
+
+def _point(member: dict[str, Any]) -> tuple[float, float]:
+    return member["macs"], member["quality"]

@@ -1,0 +1,140 @@
+"""Scoring on parallel Ray actors.
+
+A population is scored batch by batch: each batch of images is one task, always given to the same
+actor, which keeps the states that later candidates can start from. Where there are fewer batches
+than actors, the population is cut too, into runs of lexicographic neighbours (subtrees). Blocks
+are put together in image order, so neither the number of actors nor the order of arrival changes
+a bit. A lost actor is started again by Ray, and its tasks run again to the same bits.
+"""
+
+from collections.abc import Callable, Sequence
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+
+from models.intervals import Replicates
+from orchestration.errors import MachineError
+from orchestration.scorer import Scorer, Steps
+
+NUM_RESTARTS = 3
+
+
+def batches(num_images: int, batch_size: int) -> list[range]:
+    """Consecutive image indices, the last run perhaps shorter."""
+    starts = range(0, num_images, batch_size)
+    return [range(start, min(start + batch_size, num_images)) for start in starts]
+
+
+class Pool:
+    """Actors that score; can be handed to other processes of the same Ray job.
+
+    Args:
+        actors: handles of `Scorer` actors.
+        batch_size: images a task.
+        timeout_s: longest wait for one population's scores.
+    """
+
+    def __init__(
+        self, actors: Sequence[ActorHandle], batch_size: int, timeout_s: float = 24 * 3600.0
+    ) -> None:
+        self.actors = list(actors)
+        self.batch_size = batch_size
+        self.timeout_s = timeout_s
+
+    def distances(
+        self, schedules: Sequence[Steps], seed: int, num_images: int
+    ) -> list[Replicates]:
+        """Scores a population and returns its distances, in the order given.
+
+        Raises:
+            MachineError: actors stay lost or answer too late.
+            NonFiniteFeatures: a schedule's samples are not finite.
+        """
+        blocks = self.blocks(schedules, seed, num_images)
+        judged = [
+            self.actors[i % len(self.actors)].judge.remote(*refs) for i, refs in enumerate(blocks)
+        ]
+        return self._get(judged)
+
+    def blocks(
+        self, schedules: Sequence[Steps], seed: int, num_images: int
+    ) -> list[list[ObjectRef]]:
+        """References to each schedule's blocks, batch by batch."""
+        runs = batches(num_images, self.batch_size)
+        cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
+        blocks: list[list[ObjectRef]] = [[] for _ in schedules]
+        for b, images in enumerate(runs):
+            for c, members in enumerate(cuts):
+                actor = self.actors[(b * len(cuts) + c) % len(self.actors)]
+                refs = actor.score.options(num_returns=len(members)).remote(
+                    [schedules[i] for i in members], seed, images
+                )
+                for i, ref in zip(members, refs if len(members) > 1 else [refs], strict=True):
+                    # one schedule's only return value is the list of its one entry
+                    blocks[i].append(ref)
+        return blocks
+
+    def keep(self, schedules: Sequence[Steps]) -> None:
+        """Names the schedules whose states later populations will start from."""
+        for actor in self.actors:
+            actor.keep.remote(schedules)
+
+    def one(self, method: str, *args: object) -> object:
+        """The answer of the first actor to one call."""
+        return self._get([getattr(self.actors[0], method).remote(*args)])[0]
+
+    def close(self) -> None:
+        """Ends the actors."""
+        for actor in self.actors:
+            ray.kill(actor)
+
+    def _get(self, refs: Sequence[ObjectRef]) -> list:
+        try:
+            return ray.get(list(refs), timeout=self.timeout_s)
+        except GetTimeoutError as error:
+            raise MachineError(f"scoring took longer than {self.timeout_s:.0f} s") from error
+        except RayTaskError as error:
+            raise error.cause from error
+        except RayActorError as error:
+            raise MachineError(f"a scoring actor was lost {NUM_RESTARTS} times: {error}") from error
+
+
+def start_pool(
+    make_scorer: Callable[..., Scorer], args: Sequence[ObjectRef], num_actors: int, batch_size: int
+) -> Pool:
+    """Starts actors, each holding `make_scorer(*args)`; returns before they are ready."""
+    actor_class = ray.remote(num_cpus=1, max_restarts=NUM_RESTARTS, max_task_retries=NUM_RESTARTS)(
+        _ScorerActor
+    )
+    actors = [actor_class.remote(make_scorer, *args) for _ in range(num_actors)]
+    return Pool(actors, batch_size)
+
+
+class _ScorerActor:
+    """A `Scorer` behind Ray; a population of one returns its only entry itself."""
+
+    def __init__(self, make_scorer: Callable[..., Scorer], *args: object) -> None:
+        self.scorer = make_scorer(*args)
+
+    def score(self, schedules: Sequence[Steps], seed: int, images: range) -> list:
+        blocks = self.scorer.score(schedules, seed, images)
+        return blocks if len(blocks) > 1 else blocks[0]
+
+    def judge(self, *batches: list) -> Replicates:
+        return self.scorer.judge(*batches)
+
+    def keep(self, schedules: Sequence[Steps]) -> None:
+        self.scorer.keep(schedules)
+
+    def sample(self, steps: Steps, seed: int, images: range) -> tuple:
+        return self.scorer.sample(steps, seed, images)
+
+
+def _cuts(schedules: Sequence[Steps], parts: int) -> list[list[int]]:
+    """Positions of the schedules in runs of lexicographic neighbours, as even as can be."""
+    order = sorted(range(len(schedules)), key=lambda i: tuple(schedules[i]))
+    parts = min(parts, len(order))
+    edges = [len(order) * p // parts for p in range(parts + 1)]
+    return [order[a:b] for a, b in zip(edges, edges[1:], strict=False)]

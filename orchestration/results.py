@@ -1,0 +1,123 @@
+"""The files that a finished search leaves in its run directory.
+
+All of them are made from the journal, the supernet and fresh noise, so they can be made again;
+`front.json` comes out to the same bytes.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.frechet import noise_floor
+from orchestration.config import Config
+from orchestration.files import disk_errors, write_json
+from orchestration.front import assemble, choose_members, member, recommend
+from orchestration.journal import Record
+from orchestration.pool import Pool
+from orchestration.rundir import RunDirectory
+from orchestration.search import Problem
+from orchestration.setting import Setting
+from search_spaces.schedule import StepSchedule
+
+# Images whose joint sampling is timed and shown.
+NUM_SAMPLES = 16
+
+
+def score_front(
+    config: Config, setting: Setting, problem: Problem, pool: Pool, records: Sequence[Record]
+) -> dict[str, Any]:
+    """Scores the chosen members and their rivals on fresh noise; the content of `front.json`."""
+    chosen = choose_members(records, config.score.max_members)
+    recommended = recommend(records).key
+    rivals = [problem.space.decode(genome) for genome in problem.space.uniform()]
+    schedules = [*rivals, *(record.steps for record in chosen)]
+    num_images = config.score.num_images
+    scores = pool.distances(schedules, config.score.noise_seed, num_images)
+    base = scores[0]
+    scored = [member(problem, s, d, base) for s, d in zip(schedules, scores, strict=True)]
+    return assemble(
+        baseline=scored[0],
+        uniform=scored[: len(rivals)],
+        members=scored[len(rivals) :],
+        recommended=recommended,
+        facts={
+            "dataset": setting.dataset,
+            "supernet": setting.supernet,
+            "quality": quality_name(setting.features, num_images),
+            "num_images": num_images,
+            "noise_floor": noise_floor(setting.real, num_images, seed=0),
+            "noise_floor_num_images": min(num_images, len(setting.real) // 2),
+        },
+    )
+
+
+def quality_name(features: str, num_images: int) -> str:
+    """A Fréchet distance's name with its features and count, such as `fd_digits_2k`."""
+    count = f"{num_images // 1000}k" if num_images % 1000 == 0 else str(num_images)
+    return f"fd_{features}_{count}"
+
+
+def write_front(run: RunDirectory, front: dict[str, Any]) -> None:
+    """Writes `front.json` and a file for each member's schedule."""
+    with disk_errors(run.schedules):
+        shutil.rmtree(run.schedules, ignore_errors=True)
+    for entry in [front["baseline"], *front["members"]]:
+        write_json(run.schedules / f"{entry['key']}.json", entry["schedule"])
+    write_json(run.front, front)
+
+
+def write_candidates(run: RunDirectory, records: Sequence[Record]) -> pd.DataFrame:
+    """Writes the journal as a table, one row a candidate, and returns it."""
+    table = pd.DataFrame(
+        {
+            "index": [r.index for r in records],
+            "generation": [r.generation for r in records],
+            "key": [r.key for r in records],
+            "quality": [r.quality for r in records],
+            "quality_se": [r.quality_se for r in records],
+            "delta": [r.delta for r in records],
+            "delta_se": [r.delta_se for r in records],
+            "macs": [r.macs for r in records],
+            "savings": [1 - r.macs / records[0].macs for r in records],
+            "num_steps": [len(r.steps) for r in records],
+            "calls": [r.calls for r in records],
+            "steps": [json.dumps(r.steps) for r in records],
+        }
+    )
+    temporary = run.candidates.with_suffix(".tmp")
+    with disk_errors(run.candidates):
+        pq.write_table(pa.Table.from_pandas(table), temporary, write_page_checksum=True)
+        temporary.replace(run.candidates)
+    return table
+
+
+def measure_latency(
+    run: RunDirectory, pool: Pool, front: dict[str, Any]
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    """Samples a few images by the baseline and each member, one after another, and times it.
+
+    Writes `latency.json`: by key, `latency_ms` of one image (`NUM_SAMPLES` sampled at once, the
+    faster of two runs on one actor) and `speedup` over the baseline.
+
+    Returns:
+        What was written, and the samples by key, float32 (NUM_SAMPLES, C, H, W) in [-1, 1].
+    """
+    seconds, samples = {}, {}
+    for entry in [front["baseline"], *front["members"]]:
+        steps = StepSchedule.from_json(entry["schedule"]).steps
+        runs = [pool.one("sample", steps, 0, range(NUM_SAMPLES)) for _ in range(2)]
+        samples[entry["key"]] = runs[0][0]
+        seconds[entry["key"]] = min(taken for _, taken in runs)
+    base = seconds[front["baseline"]["key"]]
+    latency = {
+        key: {"latency_ms": 1000 * taken / NUM_SAMPLES, "speedup": base / taken}
+        for key, taken in seconds.items()
+    }
+    write_json(run.latency, latency)
+    return latency, samples

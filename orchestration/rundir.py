@@ -1,0 +1,92 @@
+"""A run directory: where each thing of a run lies, and who may write to it.
+
+Only the process that holds its lock writes. The effective configuration is written first and held
+against that of every later command, so that a directory never mixes two runs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestration.config import Config, changes, load, to_yaml
+from orchestration.errors import ConfigError
+from orchestration.files import lock, write_bytes
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths of one run.
+
+    Args:
+        path: absolute.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The effective configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def plan(self) -> Path:
+        """How subnets run here, and how fast."""
+        return self.path / "plan.json"
+
+    @property
+    def supernet(self) -> Path:
+        """The trained supernet."""
+        return self.path / "supernet"
+
+    @property
+    def journal(self) -> Path:
+        """Every scored candidate."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def candidates(self) -> Path:
+        """The journal as a table."""
+        return self.path / "candidates.parquet"
+
+    @property
+    def front(self) -> Path:
+        """The front, scored again."""
+        return self.path / "front.json"
+
+    @property
+    def latency(self) -> Path:
+        """Measured latency and speed-up of each member."""
+        return self.path / "latency.json"
+
+    @property
+    def schedules(self) -> Path:
+        """One file for each member."""
+        return self.path / "schedules"
+
+    @property
+    def cache(self) -> Path:
+        """What runs side by side share: prepared data and trained feature extractors."""
+        return self.path.parent / "cache"
+
+
+@contextmanager
+def open_run(path: Path, config: Config) -> Iterator[RunDirectory]:
+    """Locks a run directory, makes it where it is missing, and saves the configuration.
+
+    Raises:
+        MachineError: another process is at work in it, or it can't be written.
+        ConfigError: it holds a run of another configuration.
+    """
+    run = RunDirectory(path)
+    with lock(path / ".lock"):
+        if run.config.exists():
+            different = changes(load(run.config), config)
+            if different:
+                raise ConfigError(
+                    f"{path} holds a run with other values of {', '.join(different)}:"
+                    " give the same ones to resume it, or another --out"
+                )
+        else:
+            write_bytes(run.config, to_yaml(config).encode())
+        yield run

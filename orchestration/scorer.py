@@ -1,0 +1,184 @@
+"""What one scoring actor does; an ordinary object, so that it runs in this process too.
+
+A *source* turns schedules into features of their samples: `SupernetSource` by sampling, the stub
+in closed form. `Scorer` cuts a batch's features into the blocks that error bars are made of, and
+judges collected blocks. Nothing here knows how many actors there are.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+from models.frechet import Reference
+from models.intervals import Replicates, jackknife
+from models.moments import FeatureBlock, summarize
+from models.population import StateCache, sample_population
+from models.sampling import Sampler
+
+Step = tuple[int, float]
+Steps = Sequence[Step]
+
+
+class Source(Protocol):
+    """What turns schedules into features."""
+
+    def features(
+        self, schedules: Sequence[Steps], seed: int, images: range
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (index of the schedule, float32 features (len(images), D)), in any order."""
+
+    def keep(self, schedules: Sequence[Steps]) -> None:
+        """Names the schedules whose prefixes later ones will share."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How subnets run; part of `plan.json`, so that every actor and resume does the same.
+
+    Args:
+        batch_size: rows of every network call.
+        memory_format: `contiguous` or `channels_last`.
+        threads: of one actor.
+        state_bytes: the most that an actor keeps of states shared with later candidates.
+    """
+
+    batch_size: int
+    memory_format: str
+    threads: int
+    state_bytes: int
+
+
+class SupernetSource:
+    """Features of images sampled by a supernet's subnets.
+
+    Args:
+        subnets: an ordinary network for each width, on the CPU.
+        sampler: the moves.
+        extractor: images (n, C, H, W) in [-1, 1] -> features (n, D); None to only sample.
+        image_shape: (C, H, W).
+        execution: how to run.
+        device: to run on.
+    """
+
+    def __init__(
+        self,
+        subnets: Mapping[float, nn.Module],
+        sampler: Sampler,
+        extractor: nn.Module | None,
+        image_shape: tuple[int, int, int],
+        execution: Execution,
+        device: str = "cpu",
+    ) -> None:
+        self.networks = {
+            width: _as_function(subnet, execution.memory_format, device)
+            for width, subnet in subnets.items()
+        }
+        self.sampler = sampler
+        self.extractor = extractor.to(device) if extractor is not None else None
+        self.image_shape = image_shape
+        self.execution = execution
+        self.device = device
+        self.states = StateCache(execution.state_bytes)
+
+    @torch.inference_mode()
+    def samples(
+        self, schedules: Sequence[Steps], seed: int, images: range, keep_states: bool = False
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yields (index of the schedule, images (len(images), C, H, W)) in [-1, 1].
+
+        `images` is at most one batch.
+        """
+        yield from sample_population(
+            self.networks,
+            self.sampler,
+            schedules,
+            seed=seed,
+            images=images,
+            shape=self.image_shape,
+            batch=self.execution.batch_size,
+            states=self.states if keep_states else None,
+            device=self.device,
+        )
+
+    @torch.inference_mode()
+    def features(
+        self, schedules: Sequence[Steps], seed: int, images: range
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """See `Source`."""
+        for index, x_0 in self.samples(schedules, seed, images, keep_states=True):
+            yield index, self.extractor.features(x_0).cpu().numpy()
+
+    def keep(self, schedules: Sequence[Steps]) -> None:
+        """Drops every state that is not on the way of one of these schedules."""
+        self.states.retain(schedules)
+
+
+class Scorer:
+    """Scores batches and judges candidates.
+
+    Args:
+        source: of features.
+        reference: statistics of the real data.
+        block_size: images a block, the unit of the error bars.
+        threads: of this process.
+    """
+
+    def __init__(
+        self, source: Source, reference: Reference, block_size: int, threads: int = 1
+    ) -> None:
+        torch.set_num_threads(threads)
+        self.source = source
+        self.reference = reference
+        self.block_size = block_size
+
+    def score(
+        self, schedules: Sequence[Steps], seed: int, images: range
+    ) -> list[list[FeatureBlock]]:
+        """The blocks of each schedule for one batch of images."""
+        blocks: list[list[FeatureBlock]] = [[] for _ in schedules]
+        for index, features in self.source.features(schedules, seed, images):
+            cuts = range(self.block_size, len(features), self.block_size)
+            blocks[index] = [summarize(part) for part in np.split(features, cuts)]
+        return blocks
+
+    def keep(self, schedules: Sequence[Steps]) -> None:
+        """Names the schedules whose prefixes later ones will share."""
+        self.source.keep(schedules)
+
+    def judge(self, *batches: list[FeatureBlock]) -> Replicates:
+        """Distance of one schedule, all and leave-one-out, from its blocks, batches in order."""
+        return jackknife([block for batch in batches for block in batch], self.reference)
+
+    def sample(self, steps: Steps, seed: int, images: range) -> tuple[np.ndarray, float]:
+        """Samples of one schedule and the seconds they took.
+
+        Returns:
+            float32 images (len(images), C, H, W) in [-1, 1]; wall-clock seconds.
+        """
+        start = time.perf_counter()
+        ((_, x_0),) = self.source.samples([steps], seed, images)
+        images_array = x_0.cpu().numpy()
+        return images_array, time.perf_counter() - start
+
+    def process_id(self) -> int:
+        """Of the process it lives in."""
+        return os.getpid()
+
+
+def _as_function(
+    subnet: nn.Module, memory_format: str, device: str
+) -> Callable[[Tensor, Tensor], Tensor]:
+    layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+    subnet = subnet.to(device=device, memory_format=layout).eval().requires_grad_(False)
+
+    def predict(x: Tensor, t: Tensor) -> Tensor:
+        return subnet(x.contiguous(memory_format=layout), t).sample.contiguous()
+
+    return predict

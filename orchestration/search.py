@@ -1,0 +1,262 @@
+"""A search: an optimizer asks for a generation, the pool scores it, the optimizer is told.
+
+Pure but for the clock and the pool that come in through the call. Everything is a function of the
+configuration and of the records so far: records of an earlier run are replayed into the optimizer
+in ask order, and what follows is what would have followed.
+
+Quality is told relative to the baseline's (1 is the baseline), and so is cost.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count
+from typing import Protocol
+
+import numpy as np
+
+from models.intervals import Replicates, estimate, paired
+from orchestration.config import Search
+from orchestration.journal import Record
+from search_spaces import pareto
+from search_spaces.optimizers import Optimizer
+from search_spaces.per_step import PerStepSpace
+from search_spaces.prefixes import count_calls, shared_length
+from search_spaces.schedule import StepSchedule
+
+# A front is judged in the box below twice the baseline's quality and once its MACs.
+REFERENCE_POINT = np.array([2.0, 1.0])  # (quality, cost), relative
+
+Step = tuple[int, float]
+
+
+class ScoringPool(Protocol):
+    """What a search needs of the pool."""
+
+    def distances(
+        self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
+    ) -> list[Replicates]:
+        """Distances of each schedule."""
+
+    def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
+        """Schedules whose states later ones start from."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched.
+
+    Args:
+        chain: a schedule of the chain that all candidates run on; its steps are the baseline's.
+        space: of candidates.
+        macs: of one call at each width.
+        settings: `search` of the configuration.
+    """
+
+    chain: StepSchedule
+    space: PerStepSpace
+    macs: dict[float, int]
+    settings: Search
+
+    def schedule(self, steps: Sequence[Step]) -> StepSchedule:
+        """These steps on the problem's chain."""
+        fields = {name: getattr(self.chain, name) for name in self.chain.__dataclass_fields__}
+        return StepSchedule(**{**fields, "steps": tuple(steps)})
+
+    @cached_property
+    def uniform_keys(self) -> frozenset[str]:
+        """Keys of the uniform schedules."""
+        return frozenset(
+            self.schedule(self.space.decode(genome)).key for genome in self.space.uniform()
+        )
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What one generation brought, and where the search stands after it.
+
+    Args:
+        records: the new ones, in ask order.
+        num_scored: candidates so far.
+        calls: network calls x images so far.
+        calls_alone: what the same candidates had cost one by one.
+        hypervolume: of all candidates so far, in units of the box.
+        hypervolume_uniform: of the uniform schedules alone.
+        best_savings: the most MACs saved, as a share of the baseline's, by a candidate that the
+            search believes to be no worse; 0 if there is none.
+        stop: why the search ends here, or None.
+    """
+
+    records: tuple[Record, ...]
+    num_scored: int
+    calls: int
+    calls_alone: int
+    hypervolume: float
+    hypervolume_uniform: float
+    best_savings: float
+    stop: str | None
+
+
+def search(
+    problem: Problem,
+    optimizer: Optimizer,
+    pool: ScoringPool,
+    records: Sequence[Record],
+    elapsed_s: Callable[[], float],
+) -> Iterator[Generation]:
+    """Yields generation after generation until a stopping rule is met.
+
+    Args:
+        problem: what is searched.
+        optimizer: fresh, made from the problem's seed.
+        pool: scores candidates.
+        records: of an earlier run of the same search, in ask order.
+        elapsed_s: seconds since the search began, for `budget_minutes`.
+
+    Raises:
+        ValueError: the records are not those of this search.
+    """
+    settings = problem.settings
+    scoring = _Scoring(problem, pool)
+    history = list(records)
+    volumes: list[float] = []
+    done, calls_alone = 0, 0
+    for index in count():
+        asked = optimizer.ask_generation(_room(settings, done))
+        steps = [problem.space.decode(candidate.genome) for candidate in asked]
+        replayed = history[done : done + len(asked)]
+        if [record.steps for record in replayed] != steps[: len(replayed)]:
+            raise ValueError("the journal's candidates are not those of this search")
+        if len(replayed) < len(asked):
+            history += scoring.records(index, steps, history[:done], replayed)
+        scored = history[: done + len(asked)]
+        optimizer.tell_generation(asked, relative(scored[done:], scored[0]))
+        points = relative(scored, scored[0])
+        is_uniform = [record.key in problem.uniform_keys for record in scored]
+        volumes.append(pareto.hypervolume(points, REFERENCE_POINT))
+        calls = sum(record.calls for record in scored)
+        calls_alone += sum(len(s) for s in steps) * settings.num_images
+        yield Generation(
+            records=tuple(scored[done:]),
+            num_scored=len(scored),
+            calls=calls,
+            calls_alone=calls_alone,
+            hypervolume=volumes[-1],
+            hypervolume_uniform=pareto.hypervolume(points[is_uniform], REFERENCE_POINT),
+            best_savings=1 - min(r.macs for r in scored if no_loss(r)) / scored[0].macs,
+            stop=_stop(settings, len(scored), calls, volumes, elapsed_s()),
+        )
+        done = len(scored)
+
+
+class _Scoring:
+    """Turns the candidates of a generation into records; holds the baseline's replicates."""
+
+    def __init__(self, problem: Problem, pool: ScoringPool) -> None:
+        self.problem = problem
+        self.pool = pool
+        self.baseline: Replicates | None = None
+
+    def records(
+        self,
+        generation: int,
+        steps: Sequence[tuple[Step, ...]],
+        earlier: Sequence[Record],
+        replayed: Sequence[Record],
+    ) -> list[Record]:
+        """Records of those candidates of a generation that were not replayed."""
+        settings = self.problem.settings
+        kept = [record.steps for record in survivors(earlier, settings.population)]
+        self.pool.keep(kept)
+        new = list(steps[len(replayed) :])
+        if self.baseline is None and (earlier or replayed):  # a resumed search
+            new.append(self.problem.chain.steps)
+        scores = self.pool.distances(new, settings.noise_seed, settings.num_images)
+        if self.baseline is None:  # the first candidate of all is the baseline
+            self.baseline = scores.pop() if earlier or replayed else scores[0]
+        charged = charge(steps, kept)
+        return [
+            self._record(len(earlier) + i, generation, steps[i], score, charged[i])
+            for i, score in enumerate(scores, len(replayed))
+        ]
+
+    def _record(
+        self,
+        index: int,
+        generation: int,
+        steps: tuple[Step, ...],
+        scores: Replicates,
+        calls: int,
+    ) -> Record:
+        schedule = self.problem.schedule(steps)
+        quality, delta = estimate(scores), paired(scores, self.baseline)
+        return Record(
+            index=index,
+            generation=generation,
+            key=schedule.key,
+            steps=schedule.steps,
+            quality=quality.value,
+            quality_se=quality.se,
+            delta=delta.value,
+            delta_se=delta.se,
+            macs=schedule.macs(self.problem.macs),
+            calls=calls * self.problem.settings.num_images,
+        )
+
+
+def relative(records: Sequence[Record], baseline: Record) -> np.ndarray:
+    """(n, 2): quality and cost of each, relative to the baseline's."""
+    scale = (baseline.quality, baseline.macs)
+    return np.array([(r.quality / scale[0], r.macs / scale[1]) for r in records]).reshape(-1, 2)
+
+
+def no_loss(record: Record) -> bool:
+    """Whether the search believes the candidate to be no worse than the baseline.
+
+    Its paired difference must be no more than 0 by one standard error: the cheapest of hundreds
+    is chosen by this, and the luckiest is among them.
+    """
+    return record.delta + record.delta_se <= 0 or record.delta == record.delta_se == 0
+
+
+def survivors(records: Sequence[Record], size: int) -> list[Record]:
+    """The candidates that an elitist optimizer goes on from: the best `size` by Pareto rank."""
+    if len(records) <= size:
+        return list(records)
+    ranks = pareto.ranks(relative(records, records[0]))
+    return [records[i] for i in np.argsort(ranks, kind="stable")[:size]]
+
+
+def charge(schedules: Sequence[Sequence[Step]], kept: Sequence[Sequence[Step]]) -> list[int]:
+    """Network calls that each schedule adds to the kept ones and to those before it."""
+    known = list(kept)
+    charges = []
+    for steps in schedules:
+        shared = max((shared_length(steps, other) for other in known), default=0)
+        charges.append(len(steps) - shared)
+        known.append(steps)
+    assert sum(charges) == count_calls(schedules, kept)
+    return charges
+
+
+def _room(settings: Search, done: int) -> int:
+    """Candidates to ask for: a generation, or what the budget leaves of one."""
+    if settings.budget is None:
+        return settings.population
+    return min(settings.population, settings.budget - done)
+
+
+def _stop(
+    settings: Search, done: int, calls: int, volumes: Sequence[float], elapsed_s: float
+) -> str | None:
+    if settings.budget is not None and done >= settings.budget:
+        return f"{done} candidates scored"
+    if settings.budget_calls is not None and calls >= settings.budget_calls:
+        return f"{calls} network calls x images made"
+    if settings.budget_minutes is not None and elapsed_s >= 60 * settings.budget_minutes:
+        return f"{settings.budget_minutes:g} minutes are over"
+    flat = settings.patience
+    if flat is not None and len(volumes) > flat and volumes[-1] <= volumes[-1 - flat] * 1.001:
+        return f"hypervolume flat for {flat} generations"
+    return None
+

@@ -1,0 +1,138 @@
+"""What scoring stands on: the networks, the features, the costs, and how to build a scorer.
+
+Everything that a scoring actor needs is gathered here by the driver and reaches the actors
+through the object store; they read no files.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.cost import count_macs
+from models.diffusion import alphas_cumprod, linear_betas
+from models.frechet import Reference
+from models.sampling import Sampler
+from orchestration import stub
+from orchestration.checkpoints import load_supernet, supernet_sha
+from orchestration.config import Config
+from orchestration.extractor import load_extractor
+from orchestration.scorer import Execution, Scorer, SupernetSource
+from search_spaces.per_step import PerStepSpace
+from search_spaces.schedule import StepSchedule, even_grid
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that scoring needs beside schedules.
+
+    Args:
+        dataset: its name.
+        supernet: sha256 of the supernet.
+        features: what the distance is taken on, as part of the quality's name.
+        real: float32 features (M, D) of the real images, for the noise floor.
+        macs: multiply-accumulates of one sample's call at each width.
+        image_shape: (C, H, W); None for the stub, which has no images.
+        make_scorer: builds a scorer from `args`, in an actor.
+        args: of `make_scorer`.
+    """
+
+    dataset: str
+    supernet: str
+    features: str
+    real: np.ndarray
+    macs: dict[float, int]
+    image_shape: tuple[int, int, int] | None
+    make_scorer: Callable[..., Scorer]
+    args: tuple[Any, ...]
+
+
+def network_setting(config: Config, supernet_folder: Path, extractor_folder: Path) -> Setting:
+    """Scoring by a trained supernet; DataError where an artifact is damaged."""
+    supernet = load_supernet(supernet_folder)
+    extractor = load_extractor(extractor_folder)
+    subnets = {width: supernet.subnet(width) for width in config.supernet.widths}
+    size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
+    shape = (channels, size, size)
+    args = (subnets, sampler(config), extractor.network, shape, execution(config))
+    return Setting(
+        dataset=config.data.name,
+        supernet=supernet_sha(supernet_folder),
+        features=config.data.name,
+        real=extractor.real,
+        macs={width: count_macs(subnet, shape) for width, subnet in subnets.items()},
+        image_shape=shape,
+        make_scorer=_network_scorer,
+        args=(*args, extractor.reference, config.score.block_size),
+    )
+
+
+def stub_setting(config: Config) -> Setting:
+    """Scoring in closed form, without data, training or networks."""
+    size = stub.NUM_FEATURES
+    return Setting(
+        dataset="stub",
+        supernet="stub",
+        features="stub",
+        real=np.random.default_rng(0).standard_normal((2000, size)).astype("f4"),
+        macs=stub.macs_table(config.supernet.widths),
+        image_shape=None,
+        make_scorer=_stub_scorer,
+        args=(
+            config.diffusion.num_train_timesteps,
+            Reference(np.zeros(size), np.eye(size)),
+            config.score.block_size,
+        ),
+    )
+
+
+def space(config: Config) -> PerStepSpace:
+    """The space that is searched."""
+    grid = even_grid(config.diffusion.num_train_timesteps, config.search.steps)
+    return PerStepSpace(grid, config.supernet.widths)
+
+
+def baseline(config: Config) -> StepSchedule:
+    """Every timestep of the grid at width 1."""
+    return StepSchedule(
+        num_train_timesteps=config.diffusion.num_train_timesteps,
+        betas=config.diffusion.betas,
+        prediction=config.diffusion.prediction,
+        sampler=config.sampler.name,
+        eta=config.sampler.eta,
+        clip_sample=config.sampler.clip_sample,
+        steps=tuple((t, 1.0) for t in space(config).grid),
+    )
+
+
+def sampler(config: Config) -> Sampler:
+    """The reverse moves."""
+    betas = linear_betas(config.diffusion.num_train_timesteps)
+    chosen = config.sampler
+    return Sampler(chosen.name, alphas_cumprod(betas), chosen.eta, chosen.clip_sample)
+
+
+def execution(config: Config) -> Execution:
+    """How subnets run."""
+    score = config.score
+    return Execution(score.batch_size, score.memory_format, 1, score.state_bytes)
+
+
+def _network_scorer(
+    subnets: dict[float, torch.nn.Module],
+    sampler: Sampler,
+    extractor: torch.nn.Module,
+    image_shape: tuple[int, int, int],
+    execution: Execution,
+    reference: Reference,
+    block_size: int,
+) -> Scorer:
+    source = SupernetSource(subnets, sampler, extractor, image_shape, execution)
+    return Scorer(source, reference, block_size, execution.threads)
+
+
+def _stub_scorer(num_train_timesteps: int, reference: Reference, block_size: int) -> Scorer:
+    return Scorer(stub.StubSource(num_train_timesteps), reference, block_size)
