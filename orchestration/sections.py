@@ -1,8 +1,8 @@
 """Every key of the configuration, with its type, range and default, a section a class.
 
 What must hold between keys is checked here too; only what channels a width allows is left to
-`models.networks.unet`, which builds them. Loading, and the one line that a mistake is answered with, are in `config.py`. Nothing heavy is
-imported here.
+`models.networks.unet`, which builds them. Loading, and the one line that a mistake is answered
+with, are in `config.py`. Nothing heavy is imported here.
 """
 
 import json
