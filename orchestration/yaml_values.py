@@ -1,7 +1,7 @@
 """YAML as people write configurations in it.
 
-Two traps of YAML 1.1 are closed: `1e-4` is a number here (there it is a string), and a key that
-stands twice in one mapping is an error (there the last one silently wins).
+Two traps of YAML 1.1 are closed: `1e-4` and `-.5` are numbers here (there they are strings), and
+a key that stands twice in one mapping is an error (there the last one silently wins).
 """
 
 import re
@@ -30,7 +30,7 @@ class _Loader(yaml.SafeLoader):
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    re.compile(r"^[-+]?(?:(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+|\.\d+)$"),
     list("-+.0123456789"),
 )
 
