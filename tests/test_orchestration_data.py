@@ -1,0 +1,160 @@
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_digits
+
+from orchestration import data as module
+from orchestration.data import headers, load_arrays, prepare, ray_dataset, read_header
+from orchestration.errors import DataError
+from orchestration.files import check_manifest, read_json, write_json, write_manifest
+from orchestration.formats import Header, Source
+from orchestration.sections import Data
+
+
+@pytest.fixture
+def digits(tmp_path):
+    return prepare(Data(), tmp_path)
+
+
+def fake(monkeypatch, images, labels=None):
+    """Makes `data.name` stand for the given images."""
+    names = None if labels is None else ("cat", "dog")
+    header = Header("digits", len(images), images.shape[1:], names)
+    items = list(zip(images, [None] * len(images) if labels is None else labels, strict=True))
+    monkeypatch.setattr(module, "find_source", lambda data: Source(header, lambda: iter(items)))
+
+
+def random_images(n, shape=(3, 4, 5)):
+    return np.random.default_rng(0).integers(0, 256, (n, *shape), np.uint8)
+
+
+def test_digits_are_scikit_learns_over_the_whole_range(digits):
+    images, labels = load_arrays(digits.folder)
+    theirs = load_digits()
+    assert images.dtype == np.uint8 and labels.dtype == np.int64
+    assert images.shape == (1797, 1, 8, 8)
+    scaled = {value: round(value * 255 / 16) for value in range(17)}
+    assert scaled[0] == 0 and scaled[16] == 255
+    expected = np.vectorize(scaled.__getitem__)(theirs.images.astype(int))
+    np.testing.assert_array_equal(images[:, 0], expected)
+    np.testing.assert_array_equal(labels, theirs.target)
+
+
+def test_the_header_is_known_before_and_kept_after(digits):
+    expected = Header("digits", 1797, (1, 8, 8), tuple("0123456789"))
+    assert headers(Data()) == digits.header == read_header(digits.folder) == expected
+    manifest = check_manifest(digits.folder)
+    assert manifest["format"] == "step-data/1"
+    assert list(manifest["files"]) == ["images-00000.parquet"]
+    assert digits.name == "digits"
+
+
+def test_preparing_again_touches_nothing(digits):
+    def stamps():
+        return {path.name: path.stat().st_mtime_ns for path in digits.folder.iterdir()}
+
+    before = stamps()
+    assert prepare(Data(), digits.folder.parent) == digits
+    assert stamps() == before
+
+
+def test_other_data_get_another_folder(digits, monkeypatch):
+    fake(monkeypatch, random_images(3))
+    assert prepare(Data(), digits.folder.parent).folder != digits.folder
+
+
+def test_columns_are_tensors_and_integers_with_page_checksums(digits):
+    shard = digits.folder / "images-00000.parquet"
+    types = {field.name: str(field.type) for field in pq.read_schema(shard)}
+    assert types["label"] == "int64"
+    assert types["image"].startswith("extension<arrow.fixed_shape_tensor[value_type=uint8, ")
+    assert "shape=[1,8,8]" in types["image"]
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1, 0, 1, 0, 0], None])
+def test_shards_and_their_images_stay_in_order(tmp_path, monkeypatch, labels):
+    images = random_images(7)
+    fake(monkeypatch, images, labels)
+    monkeypatch.setattr(module, "SHARD_BYTES", 3 * 60)
+    folder = prepare(Data(), tmp_path).folder
+    assert len(list(folder.glob("*.parquet"))) == 3
+    found_images, found_labels = load_arrays(folder)
+    np.testing.assert_array_equal(found_images, images)
+    assert (found_labels is None) == (labels is None)
+    if labels is not None:
+        np.testing.assert_array_equal(found_labels, labels)
+
+
+def test_an_image_larger_than_a_shard_is_a_shard(tmp_path, monkeypatch):
+    images = random_images(2)
+    fake(monkeypatch, images)
+    monkeypatch.setattr(module, "SHARD_BYTES", 1)
+    np.testing.assert_array_equal(load_arrays(prepare(Data(), tmp_path).folder)[0], images)
+
+
+def test_a_source_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
+    def read():
+        yield random_images(1)[0], None
+        raise DataError("cat.png: cannot be decoded")
+
+    header = Header("digits", 2, (3, 4, 5), None)
+    monkeypatch.setattr(module, "find_source", lambda data: Source(header, read))
+    with pytest.raises(DataError, match="cat.png"):
+        prepare(Data(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def flip(path, offset):
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("read", [load_arrays, ray_dataset])
+@pytest.mark.parametrize("share", [0, 0.3, 0.6, 0.999])
+def test_a_broken_shard_is_named_before_anything_is_read(digits, read, share):
+    shard = digits.folder / "images-00000.parquet"
+    flip(shard, int(share * shard.stat().st_size))
+    with pytest.raises(DataError, match="images-00000.parquet is damaged: .*delete .* again"):
+        read(digits.folder)
+
+
+@pytest.mark.parametrize("read", [load_arrays, ray_dataset])
+def test_a_page_that_breaks_after_the_manifest_was_checked_is_named(digits, read):
+    shard = digits.folder / "images-00000.parquet"
+    flip(shard, shard.stat().st_size // 3)
+    write_manifest(digits.folder, [shard.name], {**read_json(digits.folder / "manifest.json")})
+    with pytest.raises(DataError, match="images-00000.parquet is damaged: .*checksum"):
+        read(digits.folder)
+
+
+def test_a_missing_shard_and_a_foreign_format_are_named(digits):
+    manifest = read_json(digits.folder / "manifest.json")
+    (digits.folder / "images-00000.parquet").unlink()
+    with pytest.raises(DataError, match="images-00000.parquet"):
+        load_arrays(digits.folder)
+    write_json(digits.folder / "manifest.json", {**manifest, "format": "step-data/0"})
+    with pytest.raises(DataError, match="got format 'step-data/0', expected 'step-data/1'"):
+        load_arrays(digits.folder)
+
+
+@pytest.fixture(scope="module")
+def local_ray():
+    import ray
+
+    ours = not ray.is_initialized()
+    if ours:
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    if ours:
+        ray.shutdown()
+
+
+def test_ray_data_are_the_same_in_the_same_order(tmp_path, monkeypatch, local_ray):
+    images = random_images(7)
+    fake(monkeypatch, images, [0, 1, 1, 0, 1, 0, 0])
+    monkeypatch.setattr(module, "SHARD_BYTES", 3 * 60)
+    dataset = ray_dataset(prepare(Data(), tmp_path).folder)
+    batches = list(dataset.iter_batches(batch_size=None))
+    np.testing.assert_array_equal(np.concatenate([batch["image"] for batch in batches]), images)
+    assert np.concatenate([batch["label"] for batch in batches]).tolist() == [0, 1, 1, 0, 1, 0, 0]
