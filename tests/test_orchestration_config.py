@@ -37,6 +37,11 @@ def test_the_shipped_default_names_every_key():
     load(None, default=DIGITS)
 
 
+@pytest.mark.parametrize("path", DIGITS.parent.glob("*.yaml"), ids=lambda path: path.name)
+def test_every_shipped_file_is_acceptable(path):
+    load(path, default=DIGITS)
+
+
 def test_yaml_and_back_gives_an_equal_configuration(tmp_path):
     path = tmp_path / "config.yaml"
     config = load(None, ["train.learning_rate=3e-7", "search.patience=2"], DIGITS)
@@ -156,6 +161,7 @@ def test_widths_are_distinct_within_0_and_1_and_contain_1(tmp_path, widths):
         (["search.budget=null"], "search.budget: got null, expected a stopping rule: at least"),
         (["train.iterations=9"], "train.warmup_iterations: got 100, expected at most train.iter"),
         (["train.num_workers=129"], "train.num_workers: got 129, expected at most train.batch_"),
+        (["score.block_size=60"], "score.block_size: got 60, expected a divisor of score.batch_"),
         (["sampler.name=ddpm", "sampler.eta=1"], "sampler.eta: got 1.0, expected 0 where"),
     ],
 )
