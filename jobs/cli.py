@@ -58,7 +58,7 @@ def run(
     description: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
     *,
-    default: Path = DEFAULT,
+    default: Path | Callable[[argparse.Namespace], Path] = DEFAULT,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Runs a command and returns its exit code; nothing but `--help` leaves it by an exception.
@@ -68,7 +68,8 @@ def run(
         main: does the work; raises StepwiseError for what the user can mend.
         description: the command's docstring, shown by `--help`.
         add_arguments: adds the command's own arguments.
-        default: the configuration under the user's `--config` and `--set`.
+        default: the configuration under the user's `--config` and `--set`, or how to find it
+            from the arguments.
         argv: the command line without the program's name; `sys.argv[1:]` by default.
     """
     signals.install()
@@ -85,11 +86,20 @@ def run(
     return 0
 
 
-def _prepare(arguments: argparse.Namespace, default: Path) -> Invocation:
+def check_at_least(option: str, value: int, least: int) -> None:
+    """Raises ConfigError where a number of the command line is too small."""
+    if value < least:
+        raise ConfigError(f"{option}: got {value}, expected at least {least}")
+
+
+def _prepare(
+    arguments: argparse.Namespace, default: Path | Callable[[argparse.Namespace], Path]
+) -> Invocation:
     logging.basicConfig(level=logging.WARNING)
     if arguments.debug:
         logging.getLogger("orchestration").setLevel(logging.DEBUG)
-    config = load(arguments.config, arguments.overrides, default)
+    base = default(arguments) if callable(default) else default
+    config = load(arguments.config, arguments.overrides, base)
     out = arguments.out.expanduser().resolve()
     if "runtime_resources" in out.parts:
         raise ConfigError(

@@ -77,7 +77,7 @@ def fingerprint(config: Config, *sections: str) -> str:
         raise ValueError(f"sections {sorted(unknown)}: expected some of {[*Config.model_fields]}")
     chosen = {
         key: value
-        for key, value in _flatten(config.model_dump(mode="json"))
+        for key, value in flatten(config).items()
         if not key.startswith(EXECUTION_ONLY)
         and (not sections or key.partition(".")[0] in sections)
     }
@@ -87,13 +87,17 @@ def fingerprint(config: Config, *sections: str) -> str:
 
 def changes(old: Config, new: Config) -> list[str]:
     """The keys that differ, in the order of the file, execution-only keys apart."""
-    before = dict(_flatten(old.model_dump(mode="json")))
-    after = dict(_flatten(new.model_dump(mode="json")))
+    before, after = flatten(old), flatten(new)
     return [
         key
         for key, value in after.items()
         if value != before[key] and not key.startswith(EXECUTION_ONLY)
     ]
+
+
+def flatten(config: Config) -> dict[str, Json]:
+    """Every value by its key, such as `search.budget`."""
+    return dict(_flatten(config.model_dump(mode="json")))
 
 
 def _merge(base: Mapping[str, Json], over: Mapping[str, Json]) -> dict[str, Json]:

@@ -7,16 +7,14 @@ not repeat.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from models.intervals import Replicates, estimate, paired
 from orchestration.journal import Record
+from orchestration.members import FORMAT, Front, Member
 from orchestration.search import REFERENCE_POINT, Problem, no_loss, relative
 from search_spaces import pareto
-
-FORMAT = "step-front/1"
 
 
 def choose_members(records: Sequence[Record], limit: int) -> list[Record]:
@@ -42,7 +40,7 @@ def recommend(records: Sequence[Record]) -> Record:
 
 def member(
     problem: Problem, steps: Sequence[tuple[int, float]], scores: Replicates, base: Replicates
-) -> dict[str, Any]:
+) -> Member:
     """MEMBER of the front's format, but for `savings_uniform`, which needs the others."""
     schedule = problem.schedule(steps)
     macs = schedule.macs(problem.macs)
@@ -60,12 +58,12 @@ def member(
 
 
 def assemble(
-    baseline: dict[str, Any],
-    uniform: Sequence[dict[str, Any]],
-    members: Sequence[dict[str, Any]],
+    baseline: Member,
+    uniform: Sequence[Member],
+    members: Sequence[Member],
     recommended: str,
-    facts: dict[str, Any],
-) -> dict[str, Any]:
+    facts: dict[str, str | int | float],
+) -> Front:
     """The content of `front.json`.
 
     Args:
@@ -96,7 +94,7 @@ def assemble(
     }
 
 
-def savings_uniform(member: dict[str, Any], uniform: Sequence[dict[str, Any]]) -> float | None:
+def savings_uniform(member: Member, uniform: Sequence[Member]) -> float | None:
     """MACs saved against the cheapest uniform schedule that is at least as good, if there is one.
 
     A share of that schedule's MACs, as `savings` is of the baseline's.
@@ -105,5 +103,5 @@ def savings_uniform(member: dict[str, Any], uniform: Sequence[dict[str, Any]]) -
     return 1 - member["macs"] / min(rivals) if rivals else None
 
 
-def _point(member: dict[str, Any]) -> tuple[float, float]:
+def _point(member: Member) -> tuple[float, float]:
     return member["macs"], member["quality"]

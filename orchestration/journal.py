@@ -63,6 +63,7 @@ class Journal:
 
     def __init__(self, path: Path, fingerprint: str) -> None:
         self.path = path
+        self.fingerprint = fingerprint
         self.records: list[Record] = []
         self.stopped: str | None = None
         lines = _read_whole_lines(path)

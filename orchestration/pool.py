@@ -20,6 +20,9 @@ from orchestration.scorer import Scorer, Steps
 
 NUM_RESTARTS = 3
 
+# An actor computes on one core, and leaves a little of it to the searches that feed it.
+ACTOR_CPUS = 0.9
+
 
 def batches(num_images: int, batch_size: int) -> list[range]:
     """Consecutive image indices, the last run perhaps shorter."""
@@ -71,8 +74,9 @@ class Pool:
                 refs = actor.score.options(num_returns=len(members)).remote(
                     [schedules[i] for i in members], seed, images
                 )
-                for i, ref in zip(members, refs if len(members) > 1 else [refs], strict=True):
-                    # one schedule's only return value is the list of its one entry
+                if len(members) == 1:
+                    refs = [refs]
+                for i, ref in zip(members, refs, strict=True):
                     blocks[i].append(ref)
         return blocks
 
@@ -98,16 +102,16 @@ class Pool:
         except RayTaskError as error:
             raise error.cause from error
         except RayActorError as error:
-            raise MachineError(f"a scoring actor was lost {NUM_RESTARTS} times: {error}") from error
+            raise MachineError(f"a scoring actor was lost too often: {error}") from error
 
 
 def start_pool(
     make_scorer: Callable[..., Scorer], args: Sequence[ObjectRef], num_actors: int, batch_size: int
 ) -> Pool:
     """Starts actors, each holding `make_scorer(*args)`; returns before they are ready."""
-    actor_class = ray.remote(num_cpus=1, max_restarts=NUM_RESTARTS, max_task_retries=NUM_RESTARTS)(
-        _ScorerActor
-    )
+    actor_class = ray.remote(
+        num_cpus=ACTOR_CPUS, max_restarts=NUM_RESTARTS, max_task_retries=NUM_RESTARTS
+    )(_ScorerActor)
     actors = [actor_class.remote(make_scorer, *args) for _ in range(num_actors)]
     return Pool(actors, batch_size)
 
@@ -130,6 +134,9 @@ class _ScorerActor:
 
     def sample(self, steps: Steps, seed: int, images: range) -> tuple:
         return self.scorer.sample(steps, seed, images)
+
+    def latencies(self) -> dict[float, float]:
+        return self.scorer.latencies()
 
 
 def _cuts(schedules: Sequence[Steps], parts: int) -> list[list[int]]:

@@ -2,6 +2,18 @@
 
 from orchestration.search import Generation
 from orchestration.sections import Search
+from orchestration.training_state import Row
+
+
+def training_line(row: Row) -> str:
+    """Where a training stands."""
+    losses = "  ".join(
+        f"{width:g}: {loss:.4f}" for width, loss in sorted(row.losses.items())[::-1]
+    )
+    return (
+        f"train   {row.iteration}/{row.iterations}   loss at width {losses}"
+        f"   {row.images_per_s:.0f} images/s   {clock(row.seconds_left)} left"
+    )
 
 
 def generation_line(generation: Generation, settings: Search, elapsed_s: float) -> str:

@@ -7,7 +7,6 @@ All of them are made from the journal, the supernet and fresh noise, so they can
 import json
 import shutil
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from orchestration.config import Config
 from orchestration.files import disk_errors, write_json
 from orchestration.front import assemble, choose_members, member, recommend
 from orchestration.journal import Record
+from orchestration.members import Front, Latency
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
 from orchestration.search import Problem
@@ -31,7 +31,7 @@ NUM_SAMPLES = 16
 
 def score_front(
     config: Config, setting: Setting, problem: Problem, pool: Pool, records: Sequence[Record]
-) -> dict[str, Any]:
+) -> Front:
     """Scores the chosen members and their rivals on fresh noise; the content of `front.json`."""
     chosen = choose_members(records, config.score.max_members)
     recommended = recommend(records).key
@@ -63,7 +63,7 @@ def quality_name(features: str, num_images: int) -> str:
     return f"fd_{features}_{count}"
 
 
-def write_front(run: RunDirectory, front: dict[str, Any]) -> None:
+def write_front(run: RunDirectory, front: Front) -> None:
     """Writes `front.json` and a file for each member's schedule."""
     with disk_errors(run.schedules):
         shutil.rmtree(run.schedules, ignore_errors=True)
@@ -98,8 +98,8 @@ def write_candidates(run: RunDirectory, records: Sequence[Record]) -> pd.DataFra
 
 
 def measure_latency(
-    run: RunDirectory, pool: Pool, front: dict[str, Any]
-) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray]]:
+    run: RunDirectory, pool: Pool, front: Front
+) -> tuple[dict[str, Latency], dict[str, np.ndarray]]:
     """Samples a few images by the baseline and each member, one after another, and times it.
 
     Writes `latency.json`: by key, `latency_ms` of one image (`NUM_SAMPLES` sampled at once, the

@@ -5,7 +5,7 @@ in closed form. `Scorer` cuts a batch's features into the blocks that error bars
 judges collected blocks. Nothing here knows how many actors there are.
 """
 
-import os
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-
 
 from models.frechet import Reference
 from models.intervals import Replicates, jackknife
@@ -89,12 +88,14 @@ class SupernetSource:
 
     @torch.inference_mode()
     def samples(
-        self, schedules: Sequence[Steps], seed: int, images: range, keep_states: bool = False
+        self,
+        schedules: Sequence[Steps],
+        seed: int,
+        images: range,
+        batch_size: int,
+        states: StateCache | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yields (index of the schedule, images (len(images), C, H, W)) in [-1, 1].
-
-        `images` is at most one batch.
-        """
+        """Yields (index of the schedule, float32 images (len(images), C, H, W) in [-1, 1])."""
         yield from sample_population(
             self.networks,
             self.sampler,
@@ -102,8 +103,8 @@ class SupernetSource:
             seed=seed,
             images=images,
             shape=self.image_shape,
-            batch=self.execution.batch_size,
-            states=self.states if keep_states else None,
+            batch=batch_size,
+            states=states,
             device=self.device,
         )
 
@@ -112,8 +113,19 @@ class SupernetSource:
         self, schedules: Sequence[Steps], seed: int, images: range
     ) -> Iterator[tuple[int, np.ndarray]]:
         """See `Source`."""
-        for index, x_0 in self.samples(schedules, seed, images, keep_states=True):
+        batch_size = self.execution.batch_size
+        for index, x_0 in self.samples(schedules, seed, images, batch_size, self.states):
             yield index, self.extractor.features(x_0).cpu().numpy()
+
+    @torch.inference_mode()
+    def latencies(self) -> dict[float, float]:
+        """See `Scorer`."""
+        x = torch.zeros(self.execution.batch_size, *self.image_shape, device=self.device)
+        t = torch.zeros(len(x), dtype=torch.int64, device=self.device)
+        return {
+            width: 1000 * _median_s(network, x, t) / len(x)
+            for width, network in self.networks.items()
+        }
 
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Drops every state that is not on the way of one of these schedules."""
@@ -157,19 +169,19 @@ class Scorer:
         return jackknife([block for batch in batches for block in batch], self.reference)
 
     def sample(self, steps: Steps, seed: int, images: range) -> tuple[np.ndarray, float]:
-        """Samples of one schedule and the seconds they took.
+        """Samples of one schedule, in one batch of their number, and the seconds they took.
 
         Returns:
             float32 images (len(images), C, H, W) in [-1, 1]; wall-clock seconds.
         """
         start = time.perf_counter()
-        ((_, x_0),) = self.source.samples([steps], seed, images)
+        ((_, x_0),) = self.source.samples([steps], seed, images, len(images))
         images_array = x_0.cpu().numpy()
         return images_array, time.perf_counter() - start
 
-    def process_id(self) -> int:
-        """Of the process it lives in."""
-        return os.getpid()
+    def latencies(self) -> dict[float, float]:
+        """Milliseconds an image of one call at each width, the median of three batches."""
+        return self.source.latencies()
 
 
 def _as_function(
@@ -182,3 +194,13 @@ def _as_function(
         return subnet(x.contiguous(memory_format=layout), t).sample.contiguous()
 
     return predict
+
+
+def _median_s(network: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> float:
+    """Seconds of a call, after a first one that is not counted."""
+    seconds = []
+    for _ in range(4):
+        start = time.perf_counter()
+        network(x, t).sum().item()  # an answer that is waited for, on any device
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[1:])

@@ -14,12 +14,12 @@ from itertools import count
 from typing import Protocol
 
 import numpy as np
+from search_spaces.optimizers import Optimizer
 
 from models.intervals import Replicates, estimate, paired
 from orchestration.config import Search
 from orchestration.journal import Record
 from search_spaces import pareto
-from search_spaces.optimizers import Optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls, shared_length
 from search_spaces.schedule import StepSchedule
@@ -259,4 +259,3 @@ def _stop(
     if flat is not None and len(volumes) > flat and volumes[-1] <= volumes[-1 - flat] * 1.001:
         return f"hypervolume flat for {flat} generations"
     return None
-

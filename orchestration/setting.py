@@ -57,7 +57,8 @@ def network_setting(config: Config, supernet_folder: Path, extractor_folder: Pat
     subnets = {width: supernet.subnet(width) for width in config.supernet.widths}
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
     shape = (channels, size, size)
-    args = (subnets, sampler(config), extractor.network, shape, execution(config))
+    moves = sampler_of(baseline(config))
+    args = (subnets, moves, extractor.network, shape, execution(config))
     return Setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
@@ -108,11 +109,10 @@ def baseline(config: Config) -> StepSchedule:
     )
 
 
-def sampler(config: Config) -> Sampler:
-    """The reverse moves."""
-    betas = linear_betas(config.diffusion.num_train_timesteps)
-    chosen = config.sampler
-    return Sampler(chosen.name, alphas_cumprod(betas), chosen.eta, chosen.clip_sample)
+def sampler_of(schedule: StepSchedule) -> Sampler:
+    """The reverse moves of a schedule's chain."""
+    betas = linear_betas(schedule.num_train_timesteps)
+    return Sampler(schedule.sampler, alphas_cumprod(betas), schedule.eta, schedule.clip_sample)
 
 
 def execution(config: Config) -> Execution:

@@ -16,12 +16,12 @@ from typing import Any
 
 from ray import tune
 from ray.exceptions import RayTaskError
+from search_spaces.optimizers import make_optimizer
 
 from orchestration.errors import MachineError, StepwiseError
 from orchestration.journal import Journal, Record
 from orchestration.pool import Pool
 from orchestration.search import Generation, Problem, search
-from search_spaces.optimizers import make_optimizer
 
 OnGeneration = Callable[[Generation], None]
 
@@ -41,6 +41,8 @@ def run_search(
         StepwiseError: what the trial raised, or MachineError where Tune itself failed.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Tune would swallow an interruption and return as if the search were done.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     with TemporaryDirectory(prefix="stepwise-tune-") as scratch:
         results = tune.Tuner(
@@ -99,9 +101,7 @@ def _trial(
     optimizer = make_optimizer(
         config["optimizer"], problem.space, config["seed"], problem.settings.population
     )
-    for generation in search(
-        problem, optimizer, pool, records, lambda: time.monotonic() - start
-    ):
+    for generation in search(problem, optimizer, pool, records, lambda: time.monotonic() - start):
         tune.report({**asdict(generation), "done": generation.stop is not None})
         if generation.stop is not None:
             return

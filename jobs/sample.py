@@ -1,0 +1,37 @@
+"""Sample images with a schedule, and write them as a PNG grid."""
+
+import argparse
+import sys
+
+from jobs import cli, schedule_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    schedule_arguments.add_arguments(parser)
+    parser.add_argument("--num-images", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+
+
+def main(invocation: cli.Invocation) -> None:
+    """Runs the command."""
+    arguments = invocation.arguments
+    cli.check_at_least("--num-images", arguments.num_images, 1)
+    schedule = schedule_arguments.read_schedule(arguments.schedule)
+    supernet = schedule_arguments.supernet_of(arguments)
+    path = invocation.out / f"{schedule.key}.png"
+    print(f"{arguments.num_images} images in {len(schedule.steps)} steps of {supernet} -> {path}")
+    if invocation.dry_run:
+        return
+    from orchestration.files import write_bytes
+    from orchestration.image_grids import sample_grid
+    from orchestration.sampling import sample_images
+
+    images = sample_images(schedule, supernet, arguments.seed, arguments.num_images)
+    write_bytes(path, sample_grid(images))
+
+
+if __name__ == "__main__":
+    sys.exit(
+        cli.run("sample", main, __doc__, add_arguments, default=schedule_arguments.default_config)
+    )

@@ -1,0 +1,52 @@
+"""Arguments of the commands that take one schedule: the schedule, and where its supernet is."""
+
+import argparse
+from pathlib import Path
+
+from jobs import cli
+from orchestration.errors import DataError
+from orchestration.files import read_json
+from orchestration.rundir import RunDirectory
+from search_spaces.schedule import StepSchedule
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --schedule and --supernet."""
+    parser.add_argument(
+        "--schedule",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="a schedule's JSON",
+    )
+    parser.add_argument(
+        "--supernet",
+        type=Path,
+        metavar="DIR",
+        help="a trained supernet (default: that of the run which holds the schedule)",
+    )
+
+
+def run_of(arguments: argparse.Namespace) -> RunDirectory:
+    """The run directory that holds the schedule, if it lies in one."""
+    return RunDirectory(arguments.schedule.expanduser().resolve().parents[1])
+
+
+def default_config(arguments: argparse.Namespace) -> Path:
+    """The configuration of the schedule's run, else the general one."""
+    config = run_of(arguments).config
+    return config if config.exists() else cli.DEFAULT
+
+
+def supernet_of(arguments: argparse.Namespace) -> Path:
+    """Folder of the supernet to run."""
+    return (arguments.supernet or run_of(arguments).supernet).expanduser().resolve()
+
+
+def read_schedule(path: Path) -> StepSchedule:
+    """The schedule in a file; DataError where it is none."""
+    content = read_json(path.expanduser())
+    try:
+        return StepSchedule.from_json(content)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from error

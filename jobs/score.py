@@ -1,0 +1,52 @@
+"""Score one schedule on any number of images, against the baseline on the same noise.
+
+Writes <out>/<key>.json: quality with its 95 % interval, the paired difference from the baseline,
+MACs and savings.
+"""
+
+import argparse
+import sys
+
+from jobs import cli, schedule_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    schedule_arguments.add_arguments(parser)
+    parser.add_argument(
+        "--num-images", type=int, metavar="N", help="default: score.num_images of the run"
+    )
+
+
+def main(invocation: cli.Invocation) -> None:
+    """Runs the command."""
+    arguments, config = invocation.arguments, invocation.config
+    num_images = arguments.num_images or config.score.num_images
+    cli.check_at_least("--num-images", num_images, 2 * config.score.block_size)
+    schedule = schedule_arguments.read_schedule(arguments.schedule)
+    supernet = schedule_arguments.supernet_of(arguments)
+    path = invocation.out / f"{schedule.key}.json"
+    print(f"{num_images:,} images in {len(schedule.steps)} steps of {supernet} -> {path}")
+    if invocation.dry_run:
+        return
+    from orchestration import pipeline
+    from orchestration.cluster import cluster
+    from orchestration.files import write_json
+
+    with cluster(config):
+        result = pipeline.score_schedule(
+            config, schedule, supernet, schedule_arguments.run_of(arguments), num_images
+        )
+    write_json(path, result)
+    low, high = result["quality_ci"]
+    print(
+        f"{result['quality_name']} {result['quality']:.3f} [{low:.3f}, {high:.3f}],"
+        f" baseline {result['baseline_quality']:.3f}, noise floor {result['noise_floor']:.3f},"
+        f" saves {result['savings']:.1%} of {result['baseline_macs']:,} MACs"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(
+        cli.run("score", main, __doc__, add_arguments, default=schedule_arguments.default_config)
+    )

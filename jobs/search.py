@@ -1,0 +1,49 @@
+"""Search step schedules for a supernet; report the front, scored again on fresh noise.
+
+Trains the supernet first where there is none. The same command with the same --out resumes.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jobs import cli
+from orchestration.dry_run import plan
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    parser.add_argument(
+        "--supernet", type=Path, metavar="DIR", help="a trained supernet (default: that of --out)"
+    )
+
+
+def main(invocation: cli.Invocation) -> None:
+    """Runs the command."""
+    supernet = invocation.arguments.supernet
+    if invocation.dry_run:
+        print(plan(invocation.config, invocation.out, trains=supernet is None, searches=True))
+    else:
+        search(invocation, "search", supernet)
+
+
+def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> None:
+    """Trains if need be, searches, reports."""
+    from orchestration import pipeline
+    from orchestration.cluster import cluster
+    from orchestration.rundir import open_run
+    from orchestration.tables import print_front
+
+    config = invocation.config
+    with (
+        open_run(invocation.out, config) as run,
+        pipeline.tracked(config, run, command) as track,
+        cluster(config),
+    ):
+        chosen = pipeline.find_setting(config, run, supernet, track, print)
+        front, latency = pipeline.search_front(config, run, chosen, track, print)
+    print_front(front, latency, invocation.out, track.uri)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("search", main, __doc__, add_arguments))

@@ -1,0 +1,32 @@
+"""Train a supernet: one set of weights that holds a network of each width.
+
+The same command with the same --out resumes.
+"""
+
+import sys
+
+from jobs import cli
+from orchestration.dry_run import plan
+
+
+def main(invocation: cli.Invocation) -> None:
+    """Runs the command."""
+    config = invocation.config
+    if invocation.dry_run:
+        print(plan(config, invocation.out, trains=True, searches=False))
+        return
+    from orchestration import pipeline
+    from orchestration.cluster import cluster
+    from orchestration.rundir import open_run
+
+    with (
+        open_run(invocation.out, config) as run,
+        pipeline.tracked(config, run, "train") as track,
+        cluster(config),
+    ):
+        supernet = pipeline.ensure_supernet(config, run, track, print)
+    print(f"supernet in {supernet}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run("train", main, __doc__))

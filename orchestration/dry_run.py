@@ -1,0 +1,54 @@
+"""What a command would do, told from the configuration and the data's headers alone."""
+
+from pathlib import Path
+
+from orchestration.config import Config
+from orchestration.data import headers
+from orchestration.sections import Search
+
+
+def describe_training(config: Config) -> list[str]:
+    """Lines on the data and the training; DataError where the data are not there."""
+    header = headers(config.data)
+    shape = " x ".join(map(str, header.shape))
+    labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
+    train = config.train
+    return [
+        f"data: {header.name}, {header.count:,} images of {shape}, {labels}",
+        f"supernet: widths {_listed(config.supernet.widths)}, {train.iterations:,} iterations of"
+        f" {train.batch_size} images on {train.num_workers} workers",
+    ]
+
+
+def describe_search(config: Config) -> list[str]:
+    """Lines on the search and on scoring the front again."""
+    search, score = config.search, config.score
+    return [
+        f"search: {search.optimizer} on {search.steps} steps of {config.sampler.name},"
+        f" {search.num_images:,} images a candidate, until {_stopping_rules(search)}",
+        f"front: at most {score.max_members} members, scored again on {score.num_images:,} images",
+    ]
+
+
+def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
+    """The plan of a command, a line each stage."""
+    lines = [f"run directory: {out}" + (" (there: resumes)" if out.exists() else "")]
+    if trains and config.score.scorer == "network":
+        lines += describe_training(config)
+    if searches:
+        lines += describe_search(config)
+    return "\n".join(lines)
+
+
+def _stopping_rules(search: Search) -> str:
+    rules = {
+        "candidates": search.budget,
+        "network calls x images": search.budget_calls,
+        "minutes": search.budget_minutes,
+        "generations without a larger hypervolume": search.patience,
+    }
+    return " or ".join(f"{value:,} {unit}" for unit, value in rules.items() if value is not None)
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)

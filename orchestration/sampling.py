@@ -1,0 +1,45 @@
+"""Sampling with one schedule in this process, without Ray."""
+
+from pathlib import Path
+
+import numpy as np
+
+from orchestration.checkpoints import load_supernet
+from orchestration.errors import ConfigError
+from orchestration.pool import batches
+from orchestration.scorer import Execution, SupernetSource
+from orchestration.setting import sampler_of
+from search_spaces.schedule import StepSchedule
+
+BATCH_SIZE = 64
+
+
+def sample_images(
+    schedule: StepSchedule, supernet_folder: Path, seed: int, num_images: int
+) -> np.ndarray:
+    """Float32 images (num_images, C, H, W) in about [-1, 1].
+
+    Raises:
+        DataError: the supernet is missing or damaged.
+        ConfigError: it has not all of the schedule's widths.
+    """
+    supernet = load_supernet(supernet_folder)
+    widths = {width for _, width in schedule.steps}
+    if not widths <= set(supernet.widths):
+        raise ConfigError(
+            f"--schedule: got widths {sorted(widths)}, expected those of {supernet_folder}:"
+            f" {sorted(supernet.widths)}"
+        )
+    size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
+    source = SupernetSource(
+        {width: supernet.subnet(width) for width in widths},
+        sampler_of(schedule),
+        None,
+        (channels, size, size),
+        Execution(BATCH_SIZE, "contiguous", threads=1, state_bytes=0),
+    )
+    images = []
+    for run in batches(num_images, BATCH_SIZE):
+        ((_, x_0),) = source.samples([schedule.steps], seed, run, len(run))
+        images.append(x_0.numpy())
+    return np.concatenate(images)
