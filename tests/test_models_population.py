@@ -1,0 +1,263 @@
+"""A population through shared prefixes against every schedule sampled alone, to the bit."""
+
+import random
+import weakref
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from models import population
+from models.diffusion import alphas_cumprod, linear_betas
+from models.noise import INIT, normal
+from models.population import State, StateCache, sample_population
+from models.sampling import Sampler
+
+DDIM = Sampler("ddim", alphas_cumprod(linear_betas(100)))
+SAMPLERS = [DDIM, replace(DDIM, eta=0.7), replace(DDIM, kind="ddpm")]
+SHAPE, BATCH, SEED = (2, 4, 4), 8, 11
+
+
+class Network(nn.Module):
+    """A network with convolutions, a matrix product and the time in it, which notes its calls."""
+
+    def __init__(self, width):
+        super().__init__()
+        torch.manual_seed(round(1000 * width))
+        self.inside, self.outside = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 2, 3, padding=1)
+        self.time = nn.Linear(4, 8)
+        self.times = []
+
+    def forward(self, x, t):
+        assert x.shape == (BATCH, *SHAPE)
+        assert t.dtype == torch.int64 and t.shape == (BATCH,) and t.unique().numel() == 1
+        self.times.append(t[0].item())
+        embedding = self.time((t[:, None] / 100 * torch.arange(1.0, 5.0)).sin())
+        return self.outside(torch.tanh(self.inside(x) + embedding[:, :, None, None]))
+
+
+NETWORKS = {width: Network(width) for width in (1.0, 0.5, 0.25)}
+
+
+def random_schedules(num, seed=0, grid=range(95, -1, -16)):
+    """Schedules with long common prefixes, doubles, and some that are the prefix of others."""
+    rng = random.Random(seed)
+    schedules = []
+    for _ in range(num):
+        head = list(rng.choice(schedules)[: rng.randint(0, 6)]) if schedules else []
+        rest = [t for t in grid if not head or t < head[-1][0]]
+        tail = [(t, rng.choice((1.0, 0.5, 0.25))) for t in rest if rng.random() < 0.8]
+        schedules.append((head + tail) or [(rng.choice(grid), 1.0)])
+    return [*schedules, schedules[3], schedules[0][:2], schedules[1][:-1] or schedules[1]]
+
+
+SCHEDULES = random_schedules(20)
+
+
+def alone(sampler, steps, images):
+    """x_0 of one schedule, step by step, as the definition has it."""
+    with torch.no_grad():
+        x = normal(SEED, images, INIT, SHAPE)
+        for (t, width), (s, _) in pairwise([*steps, (None, None)]):
+            padded = torch.cat([x, torch.ones(BATCH - len(images), *SHAPE)])
+            eps = NETWORKS[width](padded, torch.full((BATCH,), t))[: len(images)]
+            noise = normal(SEED, images, t + 1, SHAPE) if sampler.adds_noise else None
+            x = sampler.move(x, eps, t, s, noise)
+    return x
+
+
+def sample(networks, sampler, schedules, images, states=None):
+    return sample_population(
+        networks,
+        sampler,
+        schedules,
+        seed=SEED,
+        images=images,
+        shape=SHAPE,
+        batch=BATCH,
+        states=states,
+    )
+
+
+def together(sampler, schedules, images, states=None):
+    """x_0 of every schedule, in the order of `schedules`."""
+    pairs = list(sample(NETWORKS, sampler, schedules, images, states))
+    samples = dict(pairs)
+    assert len(pairs) == len(samples) == len(schedules)
+    return torch.stack([samples[index] for index in range(len(schedules))])
+
+
+def count_calls(run):
+    """Network calls made while `run` runs."""
+    for network in NETWORKS.values():
+        network.times.clear()
+    run()
+    return sum(len(network.times) for network in NETWORKS.values())
+
+
+def prefixes(schedules):
+    return {tuple(steps[:n]) for steps in schedules for n in range(1, len(steps) + 1)}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("images", [range(8), range(3, 8)])
+def test_together_is_one_by_one(sampler, images):
+    expected = torch.stack([alone(sampler, steps, images) for steps in SCHEDULES])
+    assert torch.equal(together(sampler, SCHEDULES, images), expected)
+    assert len(expected.flatten(1).unique(dim=0)) > len(SCHEDULES) // 2
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_order_of_schedules_changes_no_bit(sampler):
+    order = torch.randperm(len(SCHEDULES), generator=torch.Generator().manual_seed(0))
+    shuffled = [SCHEDULES[index] for index in order]
+    expected = together(sampler, SCHEDULES, range(8))[order]
+    assert torch.equal(together(sampler, shuffled, range(8)), expected)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_division_into_blocks_changes_no_bit(sampler):
+    def in_blocks(bounds):
+        blocks = [together(sampler, SCHEDULES[:6], range(a, b)) for a, b in pairwise(bounds)]
+        return torch.cat(blocks, dim=1)
+
+    assert torch.equal(in_blocks((0, 8, 16, 19)), in_blocks((0, 5, 12, 13, 19)))
+
+
+def test_every_prefix_is_one_call():
+    calls = count_calls(lambda: together(DDIM, SCHEDULES, range(8)))
+    assert calls == len(prefixes(SCHEDULES)) < sum(map(len, SCHEDULES))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("limit", [0, 10 * 2 * 8 * 32 * 4, 1 << 30])
+def test_kept_states_save_calls_and_change_no_bit(sampler, limit):
+    children = random_schedules(20, seed=1) + [steps[:-1] + [(0, 0.5)] for steps in SCHEDULES]
+    states = StateCache(limit)
+    for images in (range(8), range(8, 13)):
+        for schedules in (SCHEDULES, children):
+            expected = together(sampler, schedules, images)
+            assert torch.equal(together(sampler, schedules, images, states), expected)
+    assert states.bytes <= limit
+    both = len(prefixes(SCHEDULES)) + len(prefixes(children) - prefixes(SCHEDULES))
+    apart = len(prefixes(SCHEDULES)) + len(prefixes(children))
+    if limit == 0:
+        assert (states.calls, states.hits) == (2 * apart, 0)
+    elif limit < 1 << 30:
+        assert 2 * both < states.calls < 2 * apart
+    else:
+        assert states.calls == 2 * both
+
+
+def test_a_child_pays_only_from_its_first_changed_step():
+    parent = [(t, 1.0) for t in range(90, -1, -10)]
+    children = [parent[:7] + [(20, width)] + parent[8:] for width in (0.5, 0.25)]
+    states = StateCache(1 << 30)
+    together(DDIM, [parent], range(8), states)
+    assert count_calls(lambda: together(DDIM, [*children, parent], range(8), states)) == 6
+    assert states.hits == 2  # the state before the change, and the parent's own end
+    assert count_calls(lambda: together(DDIM, [parent], range(7), states)) == len(parent)
+
+
+def test_retain_drops_all_but_the_prefixes_of_some_schedules():
+    states = StateCache(1 << 30)
+    for images in (range(8), range(8, 16)):
+        together(DDIM, SCHEDULES, images, states)
+    elite = SCHEDULES[:2]
+    states.retain(elite)
+    state_bytes = 2 * 8 * 2 * 4 * 4 * 4
+    assert states.bytes == 2 * len(prefixes(elite)) * state_bytes
+    calls = count_calls(lambda: together(DDIM, SCHEDULES, range(8, 16), states))
+    assert calls == len(prefixes(SCHEDULES) - prefixes(elite))
+
+
+def test_states_of_other_seeds_are_not_taken():
+    states = StateCache(1 << 30)
+    together(DDIM, SCHEDULES, range(8), states)
+    assert states.get(SEED, range(8), tuple(SCHEDULES[0][:1])) is not None
+    assert states.get(SEED + 1, range(8), tuple(SCHEDULES[0][:1])) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_states_hold_no_padding_and_no_foreign_layout(dtype, layout):
+    """A network may answer in half precision and channels-last; its padding must not live on."""
+    states, steps = StateCache(1 << 30), ((50, 1.0),)
+    network = {1.0: lambda x, t: x.to(dtype).to(memory_format=layout)}
+    list(sample(network, DDIM, [steps], range(3), states))
+    state = states.get(SEED, range(3), steps)
+    assert state.eps.dtype == torch.float32 and state.eps.is_contiguous()
+    assert torch.equal(state.eps, state.x.to(dtype).float())
+    assert state.eps.untyped_storage().nbytes() == state.x.nbytes == 3 * 32 * 4
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_noise_is_drawn_once_a_timestep_and_only_where_it_is_added(sampler, monkeypatch):
+    streams = []
+
+    def noting(seed, images, stream, *rest):
+        streams.append(stream)
+        return normal(seed, images, stream, *rest)
+
+    monkeypatch.setattr(population, "normal", noting)
+    together(sampler, SCHEDULES, range(8))
+    departed = {steps[i][0] + 1 for steps in SCHEDULES for i in range(len(steps) - 1)}
+    assert sorted(streams) == sorted({INIT} | (departed if sampler.adds_noise else set()))
+
+
+@pytest.mark.parametrize("sampler", [DDIM, replace(DDIM, kind="ddpm")])
+def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
+    """Where the chain of one schedule has no branches ahead, nothing of its past is kept."""
+    made, most = weakref.WeakSet(), 0
+
+    class Noting(Sampler):
+        def move(self, *arguments):
+            x = super().move(*arguments)
+            made.add(x)
+            return x
+
+    def noting(*arguments):
+        noise = normal(*arguments)
+        made.add(noise)
+        return noise
+
+    def network(x, t):
+        nonlocal most
+        most = max(most, len(made))
+        return 0.5 * x
+
+    monkeypatch.setattr(population, "normal", noting)
+    noting_sampler = Noting(sampler.kind, sampler.alphas_cumprod)
+    trunk = [(t, 1.0) for t in range(99, 0, -1)]
+
+    def most_alive(schedules):
+        nonlocal most
+        most = 0
+        for _ in sample({1.0: network}, noting_sampler, schedules, range(8)):
+            pass
+        return most
+
+    assert most_alive([trunk]) <= 2
+    ends = [[*trunk[:2], (t, 1.0)] for t in range(50)]
+    assert most_alive(ends) <= 4  # two states, the noise between them, an x_0 that was handed out
+    branches = [trunk[:at] + trunk[at + 1 :] for at in (20, 50, 80)]
+    # Where noise is added, also one for each departing timestep that is still to come
+    assert most_alive([trunk, *branches]) <= 6 + (len(trunk) if sampler.adds_noise else 0)
+    assert not made
+
+
+def test_bad_populations_are_refused():
+    with pytest.raises(ValueError, match="block of 9 images; expected at most the batch, 8"):
+        together(DDIM, SCHEDULES, range(9))
+    with pytest.raises(ValueError, match="schedule 1 has no steps"):
+        together(DDIM, [SCHEDULES[0], []], range(8))
+
+
+def test_a_state_above_the_limit_is_not_kept():
+    states = StateCache(100)
+    x = torch.zeros(4, 1, 2, 2)
+    states.put(0, range(4), ((5, 1.0),), State(x, x))
+    assert states.get(0, range(4), ((5, 1.0),)) is None
+    assert (states.bytes, states.calls, states.hits) == (0, 1, 0)
