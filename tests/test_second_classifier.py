@@ -1,4 +1,4 @@
-"""The judge of samples is judged: right and calibrated on unseen digits, unsure of what is none."""
+"""The judge of samples is judged: right and calibrated on unseen digits, unsure of the rest."""
 
 import numpy as np
 import pytest
