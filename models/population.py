@@ -2,17 +2,18 @@
 
 Noise is a function of position (`noise.py`), so what a network says at the k-th step depends on
 the first k steps alone. The schedules form a trie of such prefixes; each of its nodes is one
-network call, made once, however many schedules pass through it. In sorted order every prefix
-comes right before its extensions, so the sorted prefixes are a tape to be played from left to
-right, with each state forgotten after its last use.
+network call, made once, however many schedules pass through it. The nodes, each branch to its
+end before the next, are a tape to be played from left to right, with each state forgotten after
+its last use.
 
 A schedule sampled in any company, order or division into blocks is, to the bit, the schedule
 sampled alone: moves treat every image by itself, and networks always see the same batch shape.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 import torch
@@ -22,8 +23,38 @@ from models.noise import INIT, normal
 from models.sampling import Sampler
 
 Step = tuple[int, float]
-Prefix = tuple[Step, ...]
 Network = Callable[[Tensor, Tensor], Tensor]
+
+
+class Trie:
+    """Prefixes of schedules as numbers, so that a prefix takes no more room than its last step.
+
+    Attributes:
+        links: (parent, step) of each prefix, by number; 0 is the empty prefix, and has none. No
+            number is given twice.
+    """
+
+    def __init__(self) -> None:
+        self.links: dict[int, tuple[int, Step]] = {}
+        self._numbers: dict[tuple[int, Step], int] = {}
+        self._next = count(1)
+
+    def path(self, steps: Sequence[Step]) -> list[int]:
+        """The numbers of all prefixes of `steps` but the empty one, shortest first."""
+        path = [0]
+        for step in steps:
+            link = (path[-1], step)
+            if link not in self._numbers:
+                self._numbers[link] = next(self._next)
+                self.links[self._numbers[link]] = link
+            path.append(self._numbers[link])
+        return path[1:]
+
+    def retain(self, schedules: Sequence[Sequence[Step]]) -> None:
+        """Forget every number that is of no prefix of one of these schedules."""
+        retained = {prefix for steps in schedules for prefix in self.path(steps)}
+        for prefix in self.links.keys() - retained:
+            del self._numbers[self.links.pop(prefix)]
 
 
 class State(NamedTuple):
@@ -50,25 +81,27 @@ class StateCache:
     the result.
 
     Attributes:
+        trie: numbers the prefixes.
         bytes: memory of the kept states, never above the limit.
         hits: states that were found.
         calls: states that had to be computed, which is the number of network calls.
     """
 
     def __init__(self, limit_bytes: int) -> None:
+        self.trie = Trie()
         self.limit_bytes = limit_bytes
         self.bytes = 0
         self.hits = 0
         self.calls = 0
-        self._states: dict[tuple[int, range, Prefix], State] = {}
+        self._states: dict[tuple[int, range, int], State] = {}
 
-    def get(self, seed: int, images: range, prefix: Prefix) -> State | None:
-        """The state after `prefix`, if it is kept."""
+    def get(self, seed: int, images: range, prefix: int) -> State | None:
+        """The state after a prefix, if it is kept."""
         state = self._states.get((seed, images, prefix))
         self.hits += state is not None
         return state
 
-    def put(self, seed: int, images: range, prefix: Prefix, state: State) -> None:
+    def put(self, seed: int, images: range, prefix: int, state: State) -> None:
         """Take in a state that was just computed, and keep it if it fits."""
         self.calls += 1
         if self.bytes + state.num_bytes <= self.limit_bytes:
@@ -76,11 +109,14 @@ class StateCache:
             self.bytes += state.num_bytes
 
     def retain(self, schedules: Sequence[Sequence[Step]]) -> None:
-        """Drop every state that is no prefix of one of these schedules."""
-        wanted = {
-            tuple(steps[:length]) for steps in schedules for length in range(1, len(steps) + 1)
+        """Drop every state that is of no prefix of one of these schedules.
+
+        Never call it while a population that uses the cache is being sampled.
+        """
+        self.trie.retain(schedules)
+        self._states = {
+            key: state for key, state in self._states.items() if key[-1] in self.trie.links
         }
-        self._states = {key: state for key, state in self._states.items() if key[-1] in wanted}
         self.bytes = sum(state.num_bytes for state in self._states.values())
 
 
@@ -119,16 +155,16 @@ def sample_population(
     """
     if len(images) > batch:
         raise ValueError(f"a block of {len(images)} images; expected at most the batch, {batch}")
-    indices = defaultdict(list)
-    for index, steps in enumerate(schedules):
-        if not steps:
-            raise ValueError(f"schedule {index} has no steps; expected at least one")
-        indices[tuple(steps)].append(index)
-
+    if not all(schedules):
+        raise ValueError("a schedule without steps; expected at least one step in each")
     states = StateCache(limit_bytes=0) if states is None else states
+    paths, indices = [], defaultdict(list)
+    for steps, index in sorted((tuple(steps), index) for index, steps in enumerate(schedules)):
+        paths.append(states.trie.path(steps))
+        indices[paths[-1][-1]].append(index)
     block = _Block(networks, sampler, states, seed, images, shape, batch, device)
-    for steps, x_0 in block.sample(indices):
-        yield from ((index, x_0) for index in indices[steps])
+    for end, x_0 in block.sample(paths):
+        yield from ((index, x_0) for index in indices[end])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,59 +180,65 @@ class _Block:
     batch: int
     device: torch.device | str
 
-    def sample(self, schedules: Collection[Prefix]) -> Iterator[tuple[Prefix, Tensor]]:
-        """Each schedule, all of them distinct, and its x_0."""
-        tape, live = self._plan(schedules)
-        new = [prefix for prefix in tape if prefix not in live]
-        last_child = {prefix[:-1]: prefix for prefix in new}
-        last_user = {_stream(prefix): prefix for prefix in new}
+    def sample(self, paths: list[list[int]]) -> Iterator[tuple[int, Tensor]]:
+        """The last prefix of each path, once, and its x_0. Paths come in sorted order."""
+        tape, live = self._plan(paths)
+        ends = {path[-1] for path in paths}
+        links = self.states.trie.links
+        last_child = {links[prefix][0]: prefix for prefix in tape if prefix not in live}
+        last_user = {self._stream(prefix): prefix for prefix in tape if prefix not in live}
         noise: dict[int, Tensor | None] = {}
         for prefix in tape:
+            parent, (t, width) = links[prefix]
             if prefix not in live:
-                parent, stream = prefix[:-1], _stream(prefix)
+                stream = self._stream(prefix)
                 if stream not in noise:
                     noise[stream] = self._noise(stream)
-                x = self._arrive(live.get(parent), prefix, noise[stream])
+                if parent:
+                    x = self.sampler.move(*live[parent], links[parent][1][0], t, noise[stream])
+                else:
+                    x = noise[stream]
                 # What no later move needs is gone before the network takes its memory
-                if last_user[stream] is prefix:
+                if last_user[stream] == prefix:
                     del noise[stream]
-                if last_child[parent] is prefix:
+                if last_child[parent] == prefix:
                     live.pop(parent, None)
-                live[prefix] = State(x, self._predict(x, *prefix[-1]))
+                live[prefix] = State(x, self._predict(x, t, width))
                 self.states.put(self.seed, self.images, prefix, live[prefix])
-            if prefix in schedules:
-                yield prefix, self.sampler.move(*live[prefix], prefix[-1][0], None)
+            if prefix in ends:
+                yield prefix, self.sampler.move(*live[prefix], t, None)
             if prefix not in last_child:
                 del live[prefix]
 
-    def _plan(self, schedules: Iterable[Prefix]) -> tuple[list[Prefix], dict[Prefix, State]]:
-        """The prefixes whose states are needed, sorted, and the states that are known already.
+    def _plan(self, paths: list[list[int]]) -> tuple[list[int], dict[int, State]]:
+        """The prefixes whose states are needed, parents first, and the states known already.
 
-        Every schedule is followed from its end towards its start, as far as a known state.
+        Every path is followed from its end towards its start, as far as a known state.
         """
-        needed: set[Prefix] = set()
+        needed: set[int] = set()
         known = {}
-        for steps in schedules:
-            for length in range(len(steps), 0, -1):
-                prefix = steps[:length]
+        for path in paths:
+            for prefix in reversed(path):
                 if prefix in needed:
                     break
                 needed.add(prefix)
                 if (state := self.states.get(self.seed, self.images, prefix)) is not None:
                     known[prefix] = state
                     break
-        return sorted(needed), known
+        tape = dict.fromkeys(prefix for path in paths for prefix in path if prefix in needed)
+        return list(tape), known
+
+    def _stream(self, prefix: int) -> int:
+        """The stream of the noise with which a chain arrives at the last step of a prefix."""
+        links = self.states.trie.links
+        parent = links[prefix][0]
+        return links[parent][1][0] + 1 if parent else INIT
 
     def _noise(self, stream: int) -> Tensor | None:
+        """The noise of a stream, if the sampler has a use for it."""
         if stream != INIT and not self.sampler.adds_noise:
             return None
         return normal(self.seed, self.images, stream, self.shape, self.device)
-
-    def _arrive(self, parent: State | None, prefix: Prefix, noise: Tensor | None) -> Tensor:
-        """x at the last step of `prefix`: unit noise at the first step, whatever its level."""
-        if parent is None:
-            return noise
-        return self.sampler.move(*parent, prefix[-2][0], prefix[-1][0], noise)
 
     def _predict(self, x: Tensor, t: int, width: float) -> Tensor:
         """The network's eps, like x, by a call of `batch` rows."""
@@ -206,8 +248,3 @@ class _Block:
             eps = self.networks[width](rows, torch.full((self.batch,), t, device=self.device))
         # A copy, so that the padding does not live on, and the layout is never the network's
         return eps[: len(x)].to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-
-
-def _stream(prefix: Prefix) -> int:
-    """The stream of the noise that leads to the last step of `prefix`."""
-    return INIT if len(prefix) == 1 else prefix[-2][0] + 1

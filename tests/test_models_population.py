@@ -169,6 +169,7 @@ def test_retain_drops_all_but_the_prefixes_of_some_schedules():
     states.retain(elite)
     state_bytes = 2 * 8 * 2 * 4 * 4 * 4
     assert states.bytes == 2 * len(prefixes(elite)) * state_bytes
+    assert len(states.trie.links) == len(prefixes(elite))
     calls = count_calls(lambda: together(DDIM, SCHEDULES, range(8, 16), states))
     assert calls == len(prefixes(SCHEDULES) - prefixes(elite))
 
@@ -176,18 +177,19 @@ def test_retain_drops_all_but_the_prefixes_of_some_schedules():
 def test_states_of_other_seeds_are_not_taken():
     states = StateCache(1 << 30)
     together(DDIM, SCHEDULES, range(8), states)
-    assert states.get(SEED, range(8), tuple(SCHEDULES[0][:1])) is not None
-    assert states.get(SEED + 1, range(8), tuple(SCHEDULES[0][:1])) is None
+    first = states.trie.path(SCHEDULES[0])[0]
+    assert states.get(SEED, range(8), first) is not None
+    assert states.get(SEED + 1, range(8), first) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_states_hold_no_padding_and_no_foreign_layout(dtype, layout):
     """A network may answer in half precision and channels-last; its padding must not live on."""
-    states, steps = StateCache(1 << 30), ((50, 1.0),)
+    states, steps = StateCache(1 << 30), [(50, 1.0)]
     network = {1.0: lambda x, t: x.to(dtype).to(memory_format=layout)}
     list(sample(network, DDIM, [steps], range(3), states))
-    state = states.get(SEED, range(3), steps)
+    state = states.get(SEED, range(3), states.trie.path(steps)[-1])
     assert state.eps.dtype == torch.float32 and state.eps.is_contiguous()
     assert torch.equal(state.eps, state.x.to(dtype).float())
     assert state.eps.untyped_storage().nbytes() == state.x.nbytes == 3 * 32 * 4
@@ -248,16 +250,24 @@ def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
     assert not made
 
 
+def test_schedules_of_a_thousand_steps():
+    schedules = [[(t, 1.0) for t in range(999, -1, -1)], [(t, 0.5) for t in range(999, -1, -1)]]
+    sampler = Sampler("ddim", alphas_cumprod(linear_betas(1000)))
+    networks = {1.0: lambda x, t: x, 0.5: lambda x, t: x}
+    samples = dict(sample(networks, sampler, schedules, range(2)))
+    assert torch.equal(samples[0], samples[1]) and samples[0].isfinite().all()
+
+
 def test_bad_populations_are_refused():
     with pytest.raises(ValueError, match="block of 9 images; expected at most the batch, 8"):
         together(DDIM, SCHEDULES, range(9))
-    with pytest.raises(ValueError, match="schedule 1 has no steps"):
+    with pytest.raises(ValueError, match="a schedule without steps"):
         together(DDIM, [SCHEDULES[0], []], range(8))
 
 
 def test_a_state_above_the_limit_is_not_kept():
     states = StateCache(100)
     x = torch.zeros(4, 1, 2, 2)
-    states.put(0, range(4), ((5, 1.0),), State(x, x))
-    assert states.get(0, range(4), ((5, 1.0),)) is None
+    states.put(0, range(4), 1, State(x, x))
+    assert states.get(0, range(4), 1) is None
     assert (states.bytes, states.calls, states.hits) == (0, 1, 0)
