@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.frechet import noise_floor
-from orchestration import data, setting
+from orchestration import data, setting, signals
 from orchestration.cluster import num_cpus
 from orchestration.config import Config, fingerprint, flatten
 from orchestration.extractor import ensure_extractor
@@ -53,15 +53,15 @@ def tracked(config: Config, run: RunDirectory, command: str) -> Iterator[Tracked
 
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:
     """Trains the run's supernet unless it is there; returns its folder."""
-    if not run.supernet.exists():
-        images = data.prepare(config.data, run.cache)
+    images = data.prepare(config.data, run.cache)
 
-        def tell(row: Row) -> None:
-            say(training_line(row))
-            losses = {f"loss_{width:g}": loss for width, loss in row.losses.items()}
-            track.log({**losses, "images_per_s": row.images_per_s}, row.iteration)
+    def tell(row: Row) -> None:
+        say(training_line(row))
+        losses = {f"loss_{width:g}": loss for width, loss in row.losses.items()}
+        track.log({**losses, "images_per_s": row.images_per_s}, row.iteration)
 
-        train(config, images.folder, run.path, tell)
+    train(config, images.folder, run.path, tell)
+    signals.install()  # over the handler that Ray Train has put in place
     return run.supernet
 
 

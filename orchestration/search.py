@@ -14,12 +14,12 @@ from itertools import count
 from typing import Protocol
 
 import numpy as np
-from search_spaces.optimizers import Optimizer
 
 from models.intervals import Replicates, estimate, paired
-from orchestration.config import Search
 from orchestration.journal import Record
+from orchestration.sections import Search
 from search_spaces import pareto
+from search_spaces.optimizers import Optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls, shared_length
 from search_spaces.schedule import StepSchedule
