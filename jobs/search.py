@@ -29,10 +29,12 @@ def main(invocation: cli.Invocation) -> None:
 
 def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> None:
     """Trains if need be, searches, reports."""
+    from rich.console import Console
+
     from orchestration import pipeline
     from orchestration.cluster import cluster
     from orchestration.rundir import open_run
-    from orchestration.tables import print_front
+    from orchestration.tables import front_table
 
     config = invocation.config
     with (
@@ -42,7 +44,11 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
     ):
         chosen = pipeline.find_setting(config, run, supernet, track, print)
         front, latency = pipeline.search_front(config, run, chosen, track, print)
-    print_front(front, latency, invocation.out, track.uri)
+    print()
+    Console().print(front_table(front, latency))
+    print(f"\nPictures and schedules: {invocation.out}")
+    print(f"Sample: python -m jobs.sample --schedule {run.schedules}/{front['recommended']}.json")
+    print(f"Compare runs in MLflow: {pipeline.ui_command(config, run)}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from models.features import Classifier, accuracy, train_classifier
 from models.frechet import Reference
+from models.images import from_uint8
 from models.moments import moments
 from orchestration.config import Config, fingerprint
 from orchestration.data import DataSet, load_arrays
@@ -96,5 +97,5 @@ def _train(
     network = train_classifier(pixels[::2], classes[::2], seed=seed, iterations=iterations)
     share = accuracy(network, pixels[1::2], classes[1::2])
     with torch.inference_mode():
-        features = network.features(pixels.float() / 127.5 - 1)
+        features = network.features(from_uint8(pixels))
     return network.state_dict(), features.numpy(), share

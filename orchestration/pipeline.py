@@ -44,11 +44,25 @@ Say = Callable[[str], None]
 @contextmanager
 def tracked(config: Config, run: RunDirectory, command: str) -> Iterator[TrackedRun]:
     """The command's run in MLflow, found again by its run directory."""
-    uri = config.tracking.uri or f"sqlite:///{run.path.parent}/mlflow.db"
-    tracker = Tracker(uri, config.tracking.experiment, run.path.parent / "mlflow-artifacts")
+    tracker = Tracker(
+        tracking_uri(config, run), config.tracking.experiment, run.path.parent / "mlflow-artifacts"
+    )
     identity = f"{command} {run.path} {fingerprint(config)}"
     with tracker.run(f"{command} {run.path.name}", identity, flatten(config)) as started:
         yield started
+
+
+def tracking_uri(config: Config, run: RunDirectory) -> str:
+    """Where MLflow keeps the runs."""
+    return config.tracking.uri or f"sqlite:///{run.path.parent}/mlflow.db"
+
+
+def ui_command(config: Config, run: RunDirectory) -> str:
+    """The line that opens MLflow's UI on the runs, or where it is already."""
+    uri = tracking_uri(config, run)
+    if uri.startswith("http"):
+        return uri
+    return f"make ui RUNS={run.path.parent}, then http://127.0.0.1:5000"
 
 
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:

@@ -5,6 +5,7 @@ through the object store; they read no files.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def network_setting(config: Config, supernet_folder: Path, extractor_folder: Pat
         supernet=supernet_sha(supernet_folder),
         features=config.data.name,
         real=extractor.real,
-        macs={width: count_macs(subnet, shape) for width, subnet in subnets.items()},
+        macs={w: count_macs(deepcopy(net).to("meta"), shape) for w, net in subnets.items()},
         image_shape=shape,
         make_scorer=_network_scorer,
         args=(*args, extractor.reference, config.score.block_size),
