@@ -7,14 +7,16 @@ are put together in image order, so neither the number of actors nor the order o
 a bit. A lost actor is started again by Ray, and its tasks run again to the same bits.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from models.intervals import Replicates
+from orchestration.cluster import num_cpus
 from orchestration.errors import MachineError
 from orchestration.scorer import Scorer, Steps
 
@@ -36,14 +38,20 @@ class Pool:
     Args:
         actors: handles of `Scorer` actors.
         batch_size: images a task.
+        shared: what the actors were made from; held for as long as they may be restarted.
         timeout_s: longest wait for one population's scores.
     """
 
     def __init__(
-        self, actors: Sequence[ActorHandle], batch_size: int, timeout_s: float = 24 * 3600.0
+        self,
+        actors: Sequence[ActorHandle],
+        batch_size: int,
+        shared: ObjectRef | None = None,
+        timeout_s: float = 24 * 3600.0,
     ) -> None:
         self.actors = list(actors)
         self.batch_size = batch_size
+        self.shared = shared
         self.timeout_s = timeout_s
 
     def distances(
@@ -101,25 +109,37 @@ class Pool:
             raise MachineError(f"scoring took longer than {self.timeout_s:.0f} s") from error
         except RayTaskError as error:
             raise error.cause from error
-        except RayActorError as error:
-            raise MachineError(f"a scoring actor was lost too often: {error}") from error
+        except RayError as error:  # an actor, its node or what it had answered is lost
+            if isinstance(error, RayActorError) and error.actor_init_failed:
+                raise  # our own fault: the scorer could not be built
+            raise MachineError(f"scoring actors were lost too often: {error}") from error
 
 
 def start_pool(
-    make_scorer: Callable[..., Scorer], args: Sequence[ObjectRef], num_actors: int, batch_size: int
+    make_scorer: Callable[..., Scorer], args: Sequence[object], num_actors: int, batch_size: int
 ) -> Pool:
     """Starts actors, each holding `make_scorer(*args)`; returns before they are ready."""
     actor_class = ray.remote(
-        num_cpus=ACTOR_CPUS, max_restarts=NUM_RESTARTS, max_task_retries=NUM_RESTARTS
+        num_cpus=cpus_of_actor(num_actors, num_cpus()),
+        max_restarts=NUM_RESTARTS,
+        max_task_retries=NUM_RESTARTS,
     )(_ScorerActor)
-    actors = [actor_class.remote(make_scorer, *args) for _ in range(num_actors)]
-    return Pool(actors, batch_size)
+    # One copy in the object store for all actors; the pool holds on to it for restarts.
+    shared = ray.put((make_scorer, tuple(args)))
+    actors = [actor_class.remote([shared]) for _ in range(num_actors)]
+    return Pool(actors, batch_size, shared)
+
+
+def cpus_of_actor(num_actors: int, cpus: int) -> float:
+    """The share of a CPU that each actor claims; where they outnumber the CPUs, several fit."""
+    return ACTOR_CPUS / math.ceil(num_actors / cpus)
 
 
 class _ScorerActor:
     """A `Scorer` behind Ray; a population of one returns its only entry itself."""
 
-    def __init__(self, make_scorer: Callable[..., Scorer], *args: object) -> None:
+    def __init__(self, shared: list[ObjectRef]) -> None:
+        make_scorer, args = ray.get(shared[0])
         self.scorer = make_scorer(*args)
 
     def score(self, schedules: Sequence[Steps], seed: int, images: range) -> list:

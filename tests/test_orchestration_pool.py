@@ -1,0 +1,219 @@
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from ray.exceptions import RayActorError
+
+from models.frechet import Reference
+from models.moments import NonFiniteFeatures
+from orchestration import pool as module
+from orchestration.errors import DataError, MachineError
+from orchestration.pool import ACTOR_CPUS, Pool, batches, cpus_of_actor, start_pool
+from orchestration.scorer import Scorer
+from orchestration.stub import NUM_FEATURES, StubSource
+
+SCHEDULES = [
+    ((900, 1.0), (500, 1.0), (100, 1.0)),
+    ((900, 1.0), (500, 0.5)),
+    ((300, 0.25),),
+    ((900, 1.0), (500, 1.0), (100, 0.5)),
+    ((300, 0.25),),
+]
+SEED, BATCH_SIZE, BLOCK_SIZE = 3, 10, 5
+
+
+class ScriptedSource(StubSource):
+    """The stub, with accidents as files of a folder ask for them; keeps a diary of its work."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(1000)
+        self.folder = folder
+
+    def features(self, schedules, seed, images):
+        line = f"{images.start} {len(images)} {[SCHEDULES.index(steps) for steps in schedules]}\n"
+        with open(self.folder / f"diary-{os.getpid()}", "a") as file:
+            file.write(line)
+        if (self.folder / "slow").exists():
+            time.sleep(3)
+        for index, features in super().features(schedules, seed, images):
+            self._accident(features, images)
+            yield index, features
+
+    def _accident(self, features, images):
+        if (self.folder / "error").exists():
+            raise DataError("a is damaged")
+        if (self.folder / "nan").exists():
+            features[1, 0] = np.nan
+        lives = sorted(self.folder.glob("life-*"))
+        if lives and images.start > 0:
+            lives[0].unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make(folder):
+    """What `start_pool` calls in an actor."""
+    return Scorer(ScriptedSource(folder), unit_normal(), BLOCK_SIZE)
+
+
+def refuse():
+    raise ValueError("a scorer of this kind can't be built")
+
+
+def unit_normal():
+    return Reference(np.zeros(NUM_FEATURES), np.eye(NUM_FEATURES))
+
+
+def in_process(schedules, num_images):
+    """What the pool must come to: one scorer, one schedule after another."""
+    scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
+    return [
+        scorer.judge(*(scorer.score([s], SEED, run)[0] for run in batches(num_images, BATCH_SIZE)))
+        for s in schedules
+    ]
+
+
+def assert_same(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        assert one.full == other.full
+        np.testing.assert_array_equal(one.without, other.without)
+        np.testing.assert_array_equal(one.counts, other.counts)
+
+
+@pytest.fixture(scope="module")
+def started(ray_cluster, tmp_path_factory):
+    """Three actors that read the same script, and its folder."""
+    folder = tmp_path_factory.mktemp("script")
+    pool = start_pool(make, (folder,), 3, BATCH_SIZE)
+    yield pool, folder
+    pool.close()
+
+
+@pytest.fixture
+def script(started):
+    """The folder of the script, emptied before and after."""
+    _, folder = started
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.fixture
+def pools(started, script):
+    """Makes pools of the first one, two or three actors."""
+    pool, _ = started
+    return lambda num_actors: Pool(pool.actors[:num_actors], BATCH_SIZE, pool.shared)
+
+
+@pytest.mark.parametrize(
+    ("num_images", "expected"),
+    [(20, [(0, 10), (10, 20)]), (23, [(0, 10), (10, 20), (20, 23)]), (4, [(0, 4)])],
+)
+def test_batches_cover_the_images_in_order(num_images, expected):
+    assert [(run.start, run.stop) for run in batches(num_images, 10)] == expected
+
+
+def test_all_actors_find_room_however_many_there_are():
+    for num_cpus in range(1, 9):
+        for num_actors in range(1, 40):
+            each = cpus_of_actor(num_actors, num_cpus)
+            assert num_cpus * int(1 / each) >= num_actors
+            # the searches that feed them need a little too
+            assert num_cpus - num_actors * each >= 0.099
+
+
+# More batches than actors; fewer, so that the population is cut; more actors than schedules.
+@pytest.mark.parametrize(("num_schedules", "num_images"), [(5, 47), (5, 10), (1, 10), (2, 20)])
+def test_the_number_of_actors_changes_no_bit(pools, script, num_schedules, num_images):
+    schedules = SCHEDULES[:num_schedules]
+    expected = in_process(schedules, num_images)
+    for num_actors in (1, 2, 3):
+        assert_same(pools(num_actors).distances(schedules, SEED, num_images), expected)
+
+
+def test_batches_go_to_the_same_actors_again_and_each_is_scored_once(pools, script):
+    for _ in range(2):
+        pools(2).distances(SCHEDULES, SEED, 47)
+    work = [path.read_text().splitlines() for path in script.iterdir()]
+    assert len(work) == 2
+    # a population comes in lexicographic order
+    expected = [f"{start} {min(10, 47 - start)} [2, 2, 1, 3, 0]" for start in range(0, 47, 10)]
+    assert sorted(work[0] + work[1]) == sorted(2 * expected)
+    assert all(lines[: len(lines) // 2] == lines[len(lines) // 2 :] for lines in work)
+
+
+def test_with_fewer_batches_than_actors_all_of_them_work(pools, script):
+    pools(3).distances(SCHEDULES, SEED, 10)
+    work = [path.read_text().splitlines() for path in script.iterdir()]
+    assert sorted(work) == [["0 10 [2, 1]"], ["0 10 [2]"], ["0 10 [3, 0]"]]
+
+
+def test_an_error_in_an_actor_arrives_as_itself(pools, script):
+    (script / "error").touch()
+    with pytest.raises(DataError) as caught:
+        pools(2).distances(SCHEDULES, SEED, 47)
+    assert type(caught.value) is DataError and str(caught.value) == "a is damaged"
+    (script / "error").unlink()
+    (script / "nan").touch()
+    with pytest.raises(NonFiniteFeatures, match="1 of 5 feature vectors"):
+        pools(2).distances(SCHEDULES, SEED, 47)
+
+
+def test_one_actor_answers_for_all(pools, script):
+    (block, _) = pools(3).one("score", SCHEDULES[2:3], SEED, range(10))
+    assert block.count == BLOCK_SIZE
+    assert len(list(script.iterdir())) == 1
+
+
+def test_an_actor_killed_at_work_costs_time_and_no_bit(pools, script):
+    (script / "life-1").touch()
+    assert_same(pools(2).distances(SCHEDULES, SEED, 47), in_process(SCHEDULES, 47))
+    assert not list(script.glob("life-*"))
+    assert len(list(script.glob("diary-*"))) == 3  # of the two actors and the one put in place
+
+
+def test_scores_that_do_not_come_in_time_are_an_error_of_the_machine(pools, script):
+    (script / "slow").touch()
+    pool = pools(1)
+    pool.timeout_s = 0.5
+    with pytest.raises(MachineError, match="took longer than"):
+        pool.distances(SCHEDULES[:1], SEED, 10)
+
+
+def test_actors_that_die_again_and_again_are_an_error_of_the_machine(
+    started, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "NUM_RESTARTS", 1)
+    for life in range(9):
+        (tmp_path / f"life-{life}").touch()
+    pool = start_pool(make, (tmp_path,), 1, BATCH_SIZE)
+    with pytest.raises(MachineError, match="lost too often"):
+        pool.distances(SCHEDULES, SEED, 47)
+    assert len(list(tmp_path.glob("life-*"))) == 7
+    pool.close()
+
+
+def test_a_closed_pool_gives_its_cpus_back(started, tmp_path):
+    pool = start_pool(make, (tmp_path,), 1, BATCH_SIZE)
+    assert_same(pool.distances(SCHEDULES, SEED, 10), in_process(SCHEDULES, 10))
+    wait_for_free_cpus(4 - 4 * ACTOR_CPUS)
+    pool.close()
+    wait_for_free_cpus(4 - 3 * ACTOR_CPUS)
+
+
+def wait_for_free_cpus(expected):
+    deadline = time.monotonic() + 30
+    while abs(ray.available_resources()["CPU"] - expected) > 1e-3:
+        assert time.monotonic() < deadline, ray.available_resources()
+        time.sleep(0.05)
+
+
+def test_a_scorer_that_cannot_be_built_is_our_own_fault(started):
+    pool = start_pool(refuse, (), 1, BATCH_SIZE)
+    with pytest.raises(RayActorError, match="a scorer of this kind can't be built"):
+        pool.one("latencies")
+    pool.close()
