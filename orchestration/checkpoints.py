@@ -1,0 +1,121 @@
+"""A trained supernet as a folder.
+
+At full width it is what diffusers' `save_pretrained` writes (`config.json`,
+`diffusion_pytorch_model.safetensors`), so that `UNet2DModel.from_pretrained` reads it without this
+project. Beside them lie `private.safetensors`, the parameters that each narrower width has for
+itself; `supernet.json`, how to build it and where it comes from; and `manifest.json`, the sha256
+of all of these. Equal supernets give equal bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+
+from models.networks import concatenated_parts, unet
+from models.supernet import Supernet
+from orchestration.errors import DataError
+from orchestration.files import (
+    MANIFEST,
+    Json,
+    check_manifest,
+    new_folder,
+    read_json,
+    sha256_of,
+    write_bytes,
+    write_json,
+    write_manifest,
+)
+
+FORMAT = "step-supernet/1"
+PRIVATE = "private.safetensors"
+DESCRIPTION = "supernet.json"
+
+
+def build_supernet(
+    network: Mapping[str, Json], widths: Sequence[float], seed: int = 0
+) -> Supernet:
+    """A supernet of U-Nets with initial weights; torch's own generator is left as it was.
+
+    Args:
+        network: arguments of `models.networks.unet`, the width apart.
+        widths: the allowed widths, 1 among them.
+        seed: of the initial weights.
+
+    Raises:
+        ValueError: sizes that don't fit together.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return Supernet(lambda width: unet(**network, width=width), widths, concatenated_parts)
+
+
+def save_supernet(
+    folder: Path, supernet: Supernet, network: Mapping[str, Json], meta: Mapping[str, Json]
+) -> None:
+    """Writes a supernet: the folder is there complete, or stays as it was.
+
+    Args:
+        folder: may exist; it is replaced.
+        supernet: a `build_supernet(network, ...)`.
+        network: how it is built.
+        meta: what else is to be known of it, under "meta" in `supernet.json`.
+
+    Raises:
+        MachineError: the disk is full or not writable.
+    """
+    with new_folder(folder) as unfinished:
+        supernet.full.save_pretrained(unfinished)
+        write_bytes(unfinished / PRIVATE, safetensors.torch.save(supernet.private_state()))
+        description = {
+            "format": FORMAT,
+            "widths": list(supernet.widths),
+            "network": dict(network),
+            "meta": dict(meta),
+        }
+        write_json(unfinished / DESCRIPTION, description)
+        names = sorted(path.name for path in unfinished.iterdir())
+        write_manifest(unfinished, names, {"format": FORMAT})
+
+
+def load_supernet(folder: Path) -> Supernet:
+    """Reads what `save_supernet` wrote, in eval mode as diffusers' models are.
+
+    Raises:
+        DataError: it is missing, damaged or of another format.
+    """
+    check_manifest(folder)
+    description = read_description(folder)
+    supernet = build_supernet(description["network"], description["widths"])
+    full = safetensors.torch.load_file(folder / SAFETENSORS_WEIGHTS_NAME)
+    private = safetensors.torch.load_file(folder / PRIVATE)
+    try:
+        supernet.full.load_state_dict(full)
+        supernet.load_private_state(private)
+    except (RuntimeError, ValueError) as error:
+        raise DataError(f"{folder}: weights don't fit {DESCRIPTION}: {error}") from error
+    return supernet.eval()
+
+
+def read_description(folder: Path) -> dict[str, Json]:
+    """`supernet.json`: "widths", "network" and "meta" of a saved supernet.
+
+    Raises:
+        DataError: there is none, or it is of another format.
+    """
+    description = read_json(folder / DESCRIPTION)
+    found = description.get("format") if isinstance(description, dict) else None
+    if found != FORMAT:
+        raise DataError(f"{folder / DESCRIPTION}: got format {found!r}, expected {FORMAT!r}")
+    return description
+
+
+def supernet_sha(folder: Path) -> str:
+    """What a saved supernet is known by: the sha256 of its manifest, which names all the rest.
+
+    Raises:
+        DataError: there is no supernet.
+    """
+    return sha256_of(folder / MANIFEST)

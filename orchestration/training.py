@@ -1,0 +1,123 @@
+"""Training the supernet of a run: finds it trained, goes on with it, or begins.
+
+While a training runs its checkpoints lie in `<out>/training`. At the end `<out>/training.json`
+holds its reports and `<out>/supernet` the averaged weights, and the checkpoints are removed. The
+same command resumes after any interruption.
+
+A training never goes on with checkpoints that were made for other data, another configuration or
+by other code; a finished supernet stays what it is when the code changes.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from orchestration.config import Config, fingerprint
+from orchestration.data import read_header
+from orchestration.files import (
+    MANIFEST,
+    Json,
+    canonical_json,
+    check_manifest,
+    read_json,
+    sha256_of,
+    write_json,
+)
+from orchestration.training_fit import fit
+from orchestration.training_state import (
+    Row,
+    TrainingState,
+    clear_except,
+    newest_checkpoint,
+    read_checkpoint,
+)
+
+SUPERNET, HISTORY, CHECKPOINTS = "supernet", "training.json", "training"
+SECTIONS = ("data", "network", "diffusion", "supernet", "train")
+ROOT = Path(__file__).parents[1]
+CODE = (
+    *(f"models/{name}.py" for name in ("diffusion", "ema", "losses", "networks", "noise")),
+    "models/supernet.py",
+    *(f"orchestration/{name}.py" for name in ("checkpoints", "training_batches", "training_loop")),
+)
+"""What computes the weights; a comment counts too, which costs no more than a new start."""
+
+
+def train(
+    config: Config, data_folder: Path, out: Path, on_progress: Callable[[Row], None]
+) -> list[Row]:
+    """Trains the supernet of a run. Ray must be connected, unless the supernet is there.
+
+    Args:
+        config: of the run.
+        data_folder: a prepared data set.
+        out: the run directory, absolute; `out/supernet` is written.
+        on_progress: called in this thread with each report as it comes. After an interruption the
+            reports since the last checkpoint come again.
+
+    Returns:
+        All reports of the training, those before an interruption too, each once.
+
+    Raises:
+        Diverged: a loss is not finite.
+        DataError: the data, or a supernet that is already there, are damaged.
+        MachineError: too few CPUs, a full disk, workers that keep dying.
+    """
+    asked = _asked(config, data_folder)
+    if not _is_trained(out / SUPERNET, asked):
+        folder = out / CHECKPOINTS / _run_name(asked)
+        state = _resumed(folder)
+        if state is None or state.iteration < config.train.iterations:
+            fit(config, data_folder, folder, on_progress)
+            state = _resumed(folder)
+        _publish(config, data_folder, state, out, asked)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    return [Row.from_json(row) for row in read_json(out / HISTORY)]
+
+
+def _asked(config: Config, data_folder: Path) -> dict[str, Json]:
+    """What decides which supernet a training gives, the code apart."""
+    data = sha256_of(data_folder / MANIFEST)
+    return {"training": fingerprint(config, *SECTIONS), "data": data}
+
+
+def _run_name(asked: dict[str, Json]) -> str:
+    """A fingerprint of what is asked for and of the code that computes it."""
+    code = {name: sha256_of(ROOT / name) for name in CODE}
+    versions = {package: version(package) for package in ("torch", "diffusers")}
+    content = canonical_json({**asked, "code": code, "versions": versions})
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _is_trained(folder: Path, asked: dict[str, Json]) -> bool:
+    """Whether `folder` holds the supernet that is asked for; DataError if it is damaged."""
+    if not (folder / MANIFEST).exists():
+        return False
+    from orchestration.checkpoints import read_description  # heavy: not where it must be trained
+
+    check_manifest(folder)
+    meta = read_description(folder)["meta"]
+    return all(meta.get(key) == value for key, value in asked.items())
+
+
+def _resumed(folder: Path) -> TrainingState | None:
+    """The newest checkpoint; all else in `folder`, Ray Train's own files too, is removed."""
+    newest = newest_checkpoint(folder)
+    clear_except(folder, newest)
+    return None if newest is None else read_checkpoint(newest)
+
+
+def _publish(
+    config: Config, data_folder: Path, state: TrainingState, out: Path, asked: dict[str, Json]
+) -> None:
+    """Writes the reports, then the supernet: once that is there, the training is finished."""
+    from orchestration.checkpoints import save_supernet  # heavy: not before the workers start
+    from orchestration.training_loop import averaged, network_arguments
+
+    write_json(out / HISTORY, [row.to_json() for row in state.rows])
+    shape = read_header(data_folder).shape
+    supernet = averaged(config, shape, state)
+    meta = {**asked, "diffusion": config.diffusion.model_dump(mode="json")}
+    save_supernet(out / SUPERNET, supernet, network_arguments(config, shape), meta)

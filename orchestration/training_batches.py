@@ -1,0 +1,88 @@
+"""What an iteration of training sees, as a function of (seed, iteration, position in the batch).
+
+So a resumed run needs no generator's state, and several workers see together what one would see
+alone. Rows follow each other through epochs, each a permutation of the images of its own.
+
+The numbers come from `models.noise`; the upper half of its 64-bit seed says what they are for, so
+that training never meets the noise that schedules are scored on (upper half 0).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from models.losses import sandwich_widths
+from models.noise import normal, uniform_integers
+
+NOISE = 1 << 32
+ORDER = 2 << 32
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One worker's share of an iteration.
+
+    Args:
+        x_0: float32 (rows, C, H, W) in [-1, 1], the same for all widths.
+        t: int64 (k, rows), timesteps.
+        eps: float32 (k, rows, C, H, W), standard normal.
+        widths: k of them.
+    """
+
+    x_0: Tensor
+    t: Tensor
+    eps: Tensor
+    widths: tuple[float, ...]
+
+
+def make_batch(
+    images: Tensor,
+    rows: range,
+    *,
+    seed: int,
+    iteration: int,
+    batch_size: int,
+    widths: tuple[float, ...],
+    num_train_timesteps: int,
+) -> Batch:
+    """The share `rows` of a batch.
+
+    Args:
+        images: uint8 (n, C, H, W), all of them; the batch is made on their device.
+        rows: positions in the batch, within range(batch_size).
+        seed: in [0, 2**32).
+        iteration: from 0.
+        batch_size: of all workers together.
+        widths: all allowed ones.
+        num_train_timesteps: T; timesteps are uniform over 0 .. T - 1.
+    """
+    first = iteration * batch_size
+    indices = image_indices(seed, range(first + rows.start, first + rows.stop), len(images))
+    x_0 = images[indices.to(images.device)].float() / 127.5 - 1
+    drawn = sandwich_widths(widths, seed, iteration)
+    # The same row at another width is another position: its timestep and noise are fresh
+    positions = torch.arange(len(drawn))[:, None] * batch_size + torch.tensor(rows)
+    where = NOISE + seed, positions.flatten(), iteration
+    t = uniform_integers(*where, num_train_timesteps, device=images.device)
+    eps = normal(*where, x_0.shape[1:], device=images.device)
+    return Batch(x_0, t.view(positions.shape), eps.view(*positions.shape, *x_0.shape[1:]), drawn)
+
+
+def image_indices(seed: int, positions: range, num_images: int) -> Tensor:
+    """Which images lie at consecutive positions of the endless sequence of epochs: int64 (n,)."""
+    pieces = []
+    start = positions.start
+    while start < positions.stop:
+        epoch, offset = divmod(start, num_images)
+        stop = min(positions.stop, (epoch + 1) * num_images)
+        pieces.append(_permutation(seed, epoch, num_images)[offset : offset + stop - start])
+        start = stop
+    return torch.cat(pieces)
+
+
+@lru_cache(maxsize=2)
+def _permutation(seed: int, epoch: int, num_images: int) -> Tensor:
+    keys = uniform_integers(ORDER + seed, range(num_images), epoch, 2**31)
+    return keys.argsort(stable=True)

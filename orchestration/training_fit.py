@@ -1,0 +1,122 @@
+"""Ray Train around the training loop.
+
+The driver puts the images into the object store and Ray Train starts the workers. Each takes all
+images into its memory once; worker 0 writes the checkpoints, and its reports beside them for the
+driver to read. A worker that dies is started again and goes on from the newest checkpoint.
+"""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from functools import partial
+from pathlib import Path
+
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
+
+from orchestration.cluster import num_cpus
+from orchestration.config import Config
+from orchestration.data import ray_dataset
+from orchestration.errors import MachineError, StepwiseError
+from orchestration.sections import Train
+from orchestration.training_state import Row, read_rows
+from orchestration.training_worker import IMAGES, work
+
+MAX_FAILURES = 3
+POLL_S = 0.5
+ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker's report waits for this poll
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less to start
+}
+
+
+def fit(
+    config: Config, data_folder: Path, folder: Path, on_progress: Callable[[Row], None]
+) -> None:
+    """Runs Ray Train until the last checkpoint is written."""
+    os.environ |= {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
+    trainer = TorchTrainer(
+        partial(work, config, folder),
+        scaling_config=_scaling(config.train),
+        run_config=ray.train.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+            worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(config.train.threads)}},
+        ),
+        datasets={IMAGES: ray_dataset(data_folder)},
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),  # every worker reads all
+    )
+    try:
+        fitting = _in_background(trainer.fit)
+        _pass_on(folder, fitting, on_progress)
+        diverged = fitting.result().return_value
+    except ray.train.TrainingFailedError as error:
+        raise _cause(error) from error
+    if diverged is not None:
+        raise diverged
+
+
+def _scaling(train: Train) -> ray.train.ScalingConfig:
+    """Workers and what each of them takes: a GPU where the cluster has any."""
+    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    num_workers = train.num_workers or min(train.batch_size, num_gpus or num_cpus())
+    if num_workers * train.threads > num_cpus():
+        raise MachineError(
+            f"the cluster has {num_cpus()} CPUs; expected train.num_workers ({num_workers}) x"
+            f" train.threads ({train.threads}) of them"
+        )
+    return ray.train.ScalingConfig(
+        num_workers=num_workers,
+        use_gpu=num_gpus > 0,
+        resources_per_worker={"CPU": train.threads},
+    )
+
+
+def _in_background(fit: Callable[[], ray.train.Result]) -> Future[ray.train.Result]:
+    """Calls `fit` in a thread: this one stays free, and Ray Train leaves its signals alone."""
+    fitting: Future[ray.train.Result] = Future()
+
+    def run() -> None:
+        try:
+            fitting.set_result(fit())
+        except BaseException as error:
+            fitting.set_exception(error)
+
+    threading.Thread(target=run, name="fit", daemon=True).start()
+    return fitting
+
+
+def _pass_on(
+    folder: Path, fitting: Future[ray.train.Result], on_progress: Callable[[Row], None]
+) -> None:
+    """Hands on the reports as they are written, until there will be no more."""
+    num_seen = 0
+    while True:
+        wait([fitting], timeout=POLL_S)
+        is_last = fitting.done()  # before looking: all that was written until then is seen
+        rows = read_rows(folder, num_seen)
+        for row in rows:
+            on_progress(row)
+        num_seen += len(rows)
+        if is_last:
+            return
+
+
+def _cause(error: ray.train.TrainingFailedError) -> Exception:
+    """What to tell the user of a training that was given up."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    for failure in failures:
+        if isinstance(failure, StepwiseError):
+            return failure
+    if any(isinstance(failure, WorkerHealthCheckFailedError) for failure in failures):
+        return MachineError(
+            f"training: workers died {MAX_FAILURES + 1} times; expected them to live"
+            " (is there enough memory?): the same command goes on from the last checkpoint"
+        )
+    return error

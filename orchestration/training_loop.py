@@ -1,0 +1,237 @@
+"""What one worker does to train a supernet, wherever it runs.
+
+Every worker holds the same weights and takes its share of each batch; gradients are averaged over
+the workers. All randomness is a function of position (`training_batches`), so weights, their
+average, Adam's moments and the iteration are the whole state: a training that was interrupted and
+resumed ends with the same bits as one that was not, and the number of workers changes nothing but
+the order of sums.
+
+Loss: sandwich rule, eps-MSE (Yang et al., arXiv 2310.03337, section 3.1). Adam with linear warm-up
+and cosine decay of the learning rate, gradients clipped by their norm, exponential moving average.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.diffusion import alphas_cumprod, linear_betas
+from models.ema import Ema
+from models.losses import SandwichLoss, sandwich_widths
+from models.supernet import Supernet
+from orchestration.checkpoints import build_supernet
+from orchestration.config import Config
+from orchestration.errors import ConfigError, StepwiseError
+from orchestration.files import Json
+from orchestration.sections import Train
+from orchestration.training_batches import make_batch
+from orchestration.training_state import Row, TrainingState
+
+
+class Diverged(StepwiseError):
+    """A loss or gradient that is no number: the configuration cannot be trained."""
+
+    exit_code = 2
+
+
+class Training:
+    """One worker's part of a training.
+
+    Attributes:
+        supernet: the weights as they are.
+        ema: their average, which is the result.
+        iteration: iterations done.
+        rows: reported so far.
+
+    Args:
+        config: of the run.
+        images: uint8 (n, C, H, W), all of them; training runs on their device.
+        worker: which one this is, from 0.
+        num_workers: how many there are; above 1, torch's process group is up.
+    """
+
+    def __init__(
+        self, config: Config, images: Tensor, worker: int = 0, num_workers: int = 1
+    ) -> None:
+        train, device = config.train, images.device
+        self.config, self.images, self.num_workers = config, images, num_workers
+        share = train.batch_size / num_workers
+        self.batch_rows = range(round(worker * share), round((worker + 1) * share))
+        # Workers average gradients as if their shares were equal
+        self.weight = len(self.batch_rows) / share
+        network = network_arguments(config, tuple(images.shape[1:]))
+        self.supernet = build_supernet(network, config.supernet.widths, train.seed).to(device)
+        alphas = alphas_cumprod(linear_betas(config.diffusion.num_train_timesteps))
+        loss = SandwichLoss(self.supernet, alphas.to(device))
+        self.loss = loss if num_workers == 1 else _replicated(loss)
+        self.parameters = dict(self.supernet.named_parameters())
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(), lr=train.learning_rate, fused=True
+        )
+        self.ema = Ema(self.supernet, train.ema_decay)
+        self.iteration = 0
+        self.rows: list[Row] = []
+
+    def step(self) -> Tensor:
+        """One iteration.
+
+        Returns:
+            (k + 1,) without gradients: the loss of each width on this worker's rows, weighted so
+            that the mean over workers is that of the batch; and the norm of the gradient.
+        """
+        train = self.config.train
+        batch = make_batch(
+            self.images,
+            self.batch_rows,
+            seed=train.seed,
+            iteration=self.iteration,
+            batch_size=train.batch_size,
+            widths=self.config.supernet.widths,
+            num_train_timesteps=self.config.diffusion.num_train_timesteps,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.iteration, train)
+        losses = self.loss(batch.x_0, batch.t, batch.eps, batch.widths) * self.weight
+        self.optimizer.zero_grad()
+        losses.sum().backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters.values(), train.clip_norm)
+        self.optimizer.step()
+        self.ema.update(self.supernet)
+        self.iteration += 1
+        return torch.cat([losses.detach(), norm[None]])
+
+    def run(self, on_row: Callable[[Row], None], on_checkpoint: Callable[[], None]) -> None:
+        """Trains to the end.
+
+        Args:
+            on_row: called with each report, every `train.report_every` iterations and before a
+                checkpoint.
+            on_checkpoint: called when the state is to be saved: every `train.checkpoint_every`
+                iterations and at the end.
+
+        Raises:
+            Diverged: a loss or gradient is not finite; no checkpoint holds what came of it.
+        """
+        train = self.config.train
+        done, started, window = self.iteration, time.monotonic(), []
+        while self.iteration < train.iterations:
+            window.append(self.step())
+            saves = self._is_due(train.checkpoint_every)
+            if saves or self._is_due(train.report_every):
+                pace_s = (time.monotonic() - started) / (self.iteration - done)
+                row = self._report(torch.stack(window), pace_s)
+                self.rows.append(row)
+                on_row(row)
+                window.clear()
+            if saves:
+                on_checkpoint()
+
+    def state(self) -> TrainingState:
+        """Everything that a resumed training needs."""
+        tensors = {f"weights/{name}": p.detach() for name, p in self.parameters.items()}
+        tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state().items()}
+        for name, parameter in self.parameters.items():
+            for key, moment in self.optimizer.state[parameter].items():
+                tensors[f"adam/{key}/{name}"] = moment
+        return TrainingState(self.iteration, tensors, tuple(self.rows))
+
+    @torch.no_grad()
+    def load(self, state: TrainingState) -> None:
+        """Goes on from what `state` gave."""
+        for name, weight in _under("weights/", state.tensors):
+            self.parameters[name].copy_(weight)
+        self.ema.load_state(dict(_under("ema/", state.tensors)))
+        for key, moment in _under("adam/", state.tensors):
+            kind, _, name = key.partition("/")
+            self.optimizer.state[self.parameters[name]][kind] = moment.to(self.images.device)
+        self.iteration, self.rows = state.iteration, list(state.rows)
+
+    def _is_due(self, every: int) -> bool:
+        return self.iteration % every == 0 or self.iteration == self.config.train.iterations
+
+    def _report(self, table: Tensor, pace_s: float) -> Row:
+        """The row over the newest iterations: `table` holds what `step` returned for each."""
+        if self.num_workers > 1:
+            torch.distributed.all_reduce(table)
+        train = self.config.train
+        losses: dict[float, list[float]] = {}
+        first = self.iteration - len(table)
+        for iteration, (*values, norm) in enumerate((table / self.num_workers).tolist(), first):
+            widths = sandwich_widths(self.config.supernet.widths, train.seed, iteration)
+            for width, loss in zip(widths, values, strict=True):
+                _check_finite(loss, f"loss of width {width:g}", iteration)
+                losses.setdefault(width, []).append(loss)
+            _check_finite(norm, "norm of the gradient", iteration)
+        return Row(
+            iteration=self.iteration,
+            iterations=train.iterations,
+            losses={width: math.fsum(losses[width]) / len(losses[width]) for width in losses},
+            images_per_s=train.batch_size / pace_s,
+            seconds_left=pace_s * (train.iterations - self.iteration),
+        )
+
+
+def averaged(config: Config, shape: tuple[int, int, int], state: TrainingState) -> Supernet:
+    """The supernet that a training gives: its averaged weights, on the CPU.
+
+    Args:
+        config: of the run.
+        shape: of an image, (C, H, W).
+        state: where the training stands.
+    """
+    supernet = build_supernet(network_arguments(config, shape), config.supernet.widths)
+    ema = Ema(supernet, config.train.ema_decay)
+    ema.load_state(dict(_under("ema/", state.tensors)))
+    ema.copy_to(supernet)
+    return supernet
+
+
+def network_arguments(config: Config, shape: tuple[int, int, int]) -> dict[str, Json]:
+    """The arguments of `models.networks.unet`, the width apart, for images of a shape (C, H, W).
+
+    Raises:
+        ConfigError: the images are not square.
+    """
+    channels, height, width = shape
+    if height != width:
+        raise ConfigError(
+            f"data.name: got images of {height}x{width} pixels, expected square ones"
+        )
+    return {"image_size": height, "channels": channels, **config.network.model_dump(mode="json")}
+
+
+def learning_rate(iteration: int, train: Train) -> float:
+    """Linear warm-up to `train.learning_rate`, under a half cosine that ends at 0."""
+    warmup = min(1.0, (iteration + 1) / max(1, train.warmup_iterations))
+    decay = (1 + math.cos(math.pi * iteration / train.iterations)) / 2
+    return train.learning_rate * warmup * decay
+
+
+def _replicated(loss: SandwichLoss) -> DistributedDataParallel:
+    """`loss` with its gradients averaged over the workers."""
+    return DistributedDataParallel(
+        loss,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        # An iteration leaves out private parameters of the widths that were not drawn. It also
+        # keeps the buckets as they are, and with them the order of sums after a resume.
+        find_unused_parameters=True,
+    )
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), tensor
+
+
+def _check_finite(value: float, what: str, iteration: int) -> None:
+    if not math.isfinite(value):
+        raise Diverged(
+            f"training diverged: the {what} is {value} at iteration {iteration}; expected a"
+            " number: lower train.learning_rate, or raise train.warmup_iterations"
+        )

@@ -1,0 +1,77 @@
+"""One Ray Train worker: images in, reports and checkpoints out, the training loop between.
+
+The networks (and with them diffusers) are imported once a worker is at work: the driver, which
+only names `work`, need not wait for them before it starts the workers.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import ray.train
+import ray.train.torch
+import torch
+from ray.train import Checkpoint, CheckpointUploadMode
+from ray.train.collective import broadcast_from_rank_zero
+from torch import Tensor
+
+from orchestration.config import Config
+from orchestration.errors import StepwiseError
+from orchestration.training_state import (
+    Row,
+    append_row,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+
+IMAGES = "images"
+
+
+def work(config: Config, folder: Path) -> StepwiseError | None:
+    """What Ray Train calls in every worker.
+
+    Args:
+        config: of the run.
+        folder: where its checkpoints and reports lie.
+
+    Returns:
+        Why the training diverged, which starting the workers again would not mend; or None.
+    """
+    from orchestration.training_loop import Diverged, Training
+
+    context = ray.train.get_context()
+    is_first = context.get_world_rank() == 0
+    torch.set_num_threads(config.train.threads)
+    training = Training(config, _images(), context.get_world_rank(), context.get_world_size())
+    newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
+    if newest is not None:
+        training.load(read_checkpoint(newest))
+
+    def report(row: Row) -> None:
+        if is_first:
+            append_row(folder, row)
+
+    def save() -> None:
+        checkpoint = None
+        if is_first:
+            checkpoint = Checkpoint(write_checkpoint(folder, training.state()))
+        ray.train.report(
+            {"iteration": training.iteration},
+            checkpoint=checkpoint,
+            checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,  # it lies where it belongs
+        )
+
+    try:
+        training.run(report, save)
+    except Diverged as error:
+        return error
+    return None
+
+
+def _images() -> Tensor:
+    """All images, uint8 (n, C, H, W), on the device that this worker trains on."""
+    blocks = ray.train.get_dataset_shard(IMAGES).iter_batches(
+        batch_size=None, batch_format="numpy"
+    )
+    images = np.concatenate([block["image"] for block in blocks])
+    return torch.from_numpy(images).to(ray.train.torch.get_device())
