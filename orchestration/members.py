@@ -1,0 +1,172 @@
+"""The format of `front.json`, and what its members are called wherever a person meets them.
+
+`front.json` ("step-front/1") holds re-scored values only. Members are named by their place when
+sorted by savings: m01 saves least, so a name tells which end of the front it is from, and the
+table, the pictures and MLflow agree on it.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal, NamedTuple, TypedDict
+
+FORMAT = "step-front/1"
+
+BARS = "▁▂▃▄▅▆▇█"
+MAX_BARS = 100
+
+Role = Literal["baseline", "member", "recommended", "uniform"]
+
+
+class StepRecord(TypedDict):
+    """One network call: timestep 0 .. T-1 and width in (0, 1]."""
+
+    t: int
+    width: float
+
+
+class ScheduleRecord(TypedDict):
+    """The JSON of a `StepSchedule`, "step-schedule/1"; steps fall in t."""
+
+    format: str
+    num_train_timesteps: int
+    betas: str
+    prediction: str
+    sampler: str
+    eta: float
+    clip_sample: bool
+    steps: list[StepRecord]
+
+
+class Member(TypedDict):
+    """A re-scored schedule. Intervals are 95 %; savings are shares of the baseline's cost.
+
+    Attributes:
+        key: of the schedule.
+        quality: lower is better, above 0.
+        delta_ci: paired difference of quality from the baseline's.
+        macs: multiply-accumulates of one sample.
+        savings_uniform: of a member, the share saved against the cheapest uniform schedule that
+            is at least as good; None where none is.
+    """
+
+    key: str
+    schedule: ScheduleRecord
+    quality: float
+    quality_ci: list[float]
+    delta_ci: list[float]
+    macs: int
+    savings: float
+    savings_uniform: float | None
+
+
+class Front(TypedDict):
+    """Content of `front.json`.
+
+    Attributes:
+        supernet: sha256 of its manifest.
+        quality: name of the metric with its features and count, such as "fd_digits_2k".
+        noise_floor: the metric between two halves of the real data ...
+        noise_floor_num_images: ... of this many images each.
+        recommended: key of one of the members, or of the baseline.
+        hypervolume: of the members below the reference point, (MACs, quality) ...
+        hypervolume_uniform: ... and of the uniform schedules.
+    """
+
+    format: str
+    dataset: str
+    supernet: str
+    quality: str
+    num_images: int
+    noise_floor: float
+    noise_floor_num_images: int
+    baseline: Member
+    uniform: list[Member]
+    members: list[Member]
+    recommended: str
+    hypervolume: float
+    hypervolume_uniform: float
+    reference_point: list[float]
+
+
+class Latency(TypedDict):
+    """Measured time of one sample, and how many times faster that is than the baseline's."""
+
+    latency_ms: float
+    speedup: float
+
+
+class NamedMember(NamedTuple):
+    """A schedule of a front under its name and in its role."""
+
+    name: str
+    role: Role
+    member: Member
+
+    @property
+    def title(self) -> str:
+        """Name and savings, such as "m03 saves 52 %"."""
+        if self.role == "baseline":
+            return self.name
+        return f"{self.name} saves {percent(self.member['savings'])}"
+
+
+def by_savings(members: Sequence[Member]) -> list[Member]:
+    """The members, those that save least first; ties by key, so that names are settled."""
+    return sorted(members, key=lambda member: (member["savings"], member["key"]))
+
+
+def front_members(front: Front) -> list[NamedMember]:
+    """The members of a front by rising savings, named m01, m02, ...; without the baseline."""
+    others = [m for m in by_savings(front["members"]) if m["key"] != front["baseline"]["key"]]
+    digits = max(2, len(str(len(others))))
+    return [
+        NamedMember(
+            f"m{i:0{digits}d}",
+            "recommended" if member["key"] == front["recommended"] else "member",
+            member,
+        )
+        for i, member in enumerate(others, start=1)
+    ]
+
+
+def all_schedules(front: Front) -> list[NamedMember]:
+    """Every schedule of a front once: the baseline, the members, the other uniform schedules."""
+    named = [NamedMember("baseline", "baseline", front["baseline"]), *front_members(front)]
+    known = {entry.member["key"] for entry in named}
+    for member in by_savings(front["uniform"]):
+        if member["key"] not in known:
+            steps = member["schedule"]["steps"]
+            name = f"uniform {len(steps)} x {steps[0]['width']:g}"
+            named.append(NamedMember(name, "uniform", member))
+    return named
+
+
+def widths_of(front: Front) -> list[float]:
+    """The widths that a front's schedules use, falling."""
+    schedules = [entry.member["schedule"] for entry in all_schedules(front)]
+    return sorted({s["width"] for schedule in schedules for s in schedule["steps"]}, reverse=True)
+
+
+def strip_text(schedule: ScheduleRecord, grid: Sequence[int]) -> str:
+    """A schedule as a row of bars, one for each timestep of the grid, in its order.
+
+    The height says the width; a skipped timestep is the lowest bar, which no width has, for in
+    proportional type a blank would not be as wide as a bar. On a grid of more than MAX_BARS
+    timesteps a bar stands for the widest of several.
+    """
+    widths = {step["t"]: step["width"] for step in schedule["steps"]}
+    num_bars = min(len(grid), MAX_BARS)
+    ends = [i * len(grid) // num_bars for i in range(num_bars + 1)]
+    widest = [max(widths.get(t, 0) for t in grid[a:b]) for a, b in pairwise(ends)]
+    return "".join(BARS[max(1, round(8 * width) - 1)] if width else BARS[0] for width in widest)
+
+
+def percent(share: float) -> str:
+    """A share in whole percent: .523 is "52 %"."""
+    return f"{100 * share:.0f} %"
+
+
+def with_interval(value: float, interval: Sequence[float]) -> str:
+    """A value with three digits that count, and its interval: "7.43 [7.21, 7.65]"."""
+    low, high = interval
+    return f"{value:.3g} [{low:.3g}, {high:.3g}]"

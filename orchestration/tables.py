@@ -1,0 +1,93 @@
+"""What a search tells the terminal in the end: the front as a table."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from orchestration.members import (
+    Front,
+    Latency,
+    Member,
+    NamedMember,
+    front_members,
+    percent,
+)
+
+NOTHING = "–"
+STAR = "★"
+
+
+def front_table(front: Front, latency: Mapping[str, Latency]) -> Table:
+    """The baseline and the members by rising savings, all of it re-scored; for rich to print.
+
+    Args:
+        front: content of `front.json`.
+        latency: by key; schedules that are not in it were not measured.
+    """
+    table = Table(
+        title=f"{front['dataset']}: the front, re-scored on {front['num_images']:,} images",
+        caption=_caption(front),
+        caption_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),  # Fits a terminal of 80 columns.
+    )
+    head, *rows = front_rows(front, latency)
+    for name in head:
+        left = name in ("schedule", "key")
+        table.add_column(name, style="dim" * (name == "key"), justify="left" if left else "right")
+    for cells in rows:
+        table.add_row(*cells, style="bold" * cells[0].endswith(STAR))
+    return table
+
+
+def front_rows(front: Front, latency: Mapping[str, Latency]) -> list[list[str]]:
+    """The table's head and its rows, as text."""
+    rows = [["schedule", "key", "steps", "saves", "vs unif.", "faster"]]
+    rows[0] += [front["quality"], "loses"]
+    for entry in [NamedMember("baseline", "baseline", front["baseline"]), *front_members(front)]:
+        chosen = entry.member["key"] == front["recommended"]
+        name = f"{entry.name} {STAR}" if chosen else entry.name
+        rows.append([name, *_cells(entry, front, latency.get(entry.member["key"]))])
+    return rows
+
+
+def quality_text(member: Member) -> str:
+    """Quality and half the width of its 95 % interval: "8.04 ± 0.32"."""
+    low, high = member["quality_ci"]
+    return f"{member['quality']:.3g} ± {(high - low) / 2:.2g}"
+
+
+def loss_text(member: Member, baseline: Member) -> str:
+    """The paired difference in percent of the baseline's quality: "+3.3 ± 2.4 %"."""
+    low, high = (100 * end / baseline["quality"] for end in member["delta_ci"])
+    return f"{(low + high) / 2:+.1f} ± {(high - low) / 2:.1f} %"
+
+
+def _cells(entry: NamedMember, front: Front, latency: Latency | None) -> list[str]:
+    member = entry.member
+    is_baseline = entry.role == "baseline"
+    against_uniform = member["savings_uniform"]
+    return [
+        member["key"],
+        str(len(member["schedule"]["steps"])),
+        NOTHING if is_baseline else percent(member["savings"]),
+        NOTHING if is_baseline or against_uniform is None else percent(against_uniform),
+        NOTHING if latency is None else f"{latency['speedup']:.2f}x",
+        quality_text(member),
+        NOTHING if is_baseline else loss_text(member, front["baseline"]),
+    ]
+
+
+def _caption(front: Front) -> str:
+    sentences = [
+        "± are 95 % intervals. ★ recommended: the cheapest that the search believed to lose "
+        "nothing, fixed before re-scoring. vs unif.: saves so much against the cheapest "
+        "uniform schedule that is as good.",
+        f"Noise floor {front['noise_floor']:.3g}: {front['noise_floor_num_images']:,} real images "
+        "against as many others.",
+    ]
+    if front["hypervolume_uniform"]:
+        ratio = front["hypervolume"] / front["hypervolume_uniform"]
+        sentences.append(f"Hypervolume {ratio:.2f} times that of the uniform schedules.")
+    return "\n" + " ".join(sentences)
