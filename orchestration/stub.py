@@ -23,13 +23,14 @@ def shift(steps: Sequence[tuple[int, float]], num_train_timesteps: int) -> float
     """Distance of the mean of a schedule's features from that of the real ones, above 0.
 
     Each step leaves an error that grows as it narrows, more so at low noise, and so does each
-    gap between timesteps. The first counts by the gap after it: a step at 0 costs nothing.
+    gap between timesteps. The first counts by the gap after it: a step at 0 costs nothing. A start
+    below .8 T leaves an error too, so that there is something to lose at every cost.
     """
     times = [t / num_train_timesteps for t, _ in steps] + [0.0]
     error = 0.0
     for (_, width), t, s in zip(steps, times[:-1], times[1:], strict=True):
         error += (t - s) * (1.0 - width) * (1.0 - 0.9 * t) + 4.0 * (t - s) ** 2 / (0.1 + t)
-    return 1.0 + error + max(0.0, 0.5 - times[0])
+    return 1.0 + error + 4.0 * max(0.0, 0.8 - times[0]) ** 2
 
 
 class StubSource:

@@ -19,9 +19,9 @@ def features_of(steps, seed, images):
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        ([(500, 1.0)], 1 + 4 * 0.5**2 / 0.6),
-        ([(500, 0.5)], 1 + 0.5 * 0.5 * (1 - 0.45) + 4 * 0.5**2 / 0.6),
-        ([(300, 1.0)], 1 + 4 * 0.3**2 / 0.4 + 0.2),  # starts .2 below the middle of the chain
+        ([(800, 1.0)], 1 + 4 * 0.8**2 / 0.9),
+        ([(900, 0.5)], 1 + 0.9 * 0.5 * (1 - 0.81) + 4 * 0.9**2 / 1.0),
+        ([(500, 1.0)], 1 + 4 * 0.5**2 / 0.6 + 4 * 0.3**2),  # starts .3 below .8
         (
             [(800, 0.25), (200, 1.0)],
             1 + 0.6 * 0.75 * (1 - 0.72) + 4 * 0.6**2 / 0.9 + 4 * 0.2**2 / 0.3,
@@ -38,6 +38,12 @@ def test_a_wider_step_is_always_better():
         for i, (t, width) in enumerate(steps):
             wider = [*steps[:i], (t, WIDTHS[WIDTHS.index(width) + 1]), *steps[i + 1 :]]
             assert shift(wider, T) < shift(steps, T)
+
+
+def test_a_start_far_below_the_noisiest_timestep_costs_more_than_the_steps_it_saves():
+    grid = (600, 400, 200, 0)
+    shifts = [shift([(t, 1.0) for t in grid if t <= start], T) for start in grid]
+    assert shifts == sorted(shifts)
 
 
 def test_one_more_step_between_two_others_is_always_better():

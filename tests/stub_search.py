@@ -1,0 +1,86 @@
+"""A search on the stub in this process, without Ray, for tests of the search and its trial."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from models.frechet import Reference
+from models.intervals import Replicates
+from orchestration.journal import Record
+from orchestration.scorer import Scorer
+from orchestration.search import Generation, Problem, search
+from orchestration.sections import Search
+from orchestration.stub import NUM_FEATURES, StubSource, macs_table
+from search_spaces.optimizers import make_optimizer
+from search_spaces.per_step import PerStepSpace
+from search_spaces.prefixes import Step
+from search_spaces.schedule import StepSchedule, even_grid
+
+T = 1000
+WIDTHS = (1.0, 0.5, 0.25)
+BLOCK_SIZE = 5
+
+
+def stub_problem(steps: int = 8, **settings: object) -> Problem:
+    """The stub's problem on a small grid; `settings` are those of `search`."""
+    settings = {"population": 8, "num_images": 20, "noise_seed": 3, **settings}
+    grid = even_grid(T, steps)
+    chain = StepSchedule(
+        T, "linear", "epsilon", "ddim", 0.0, True, tuple((t, WIDTHS[0]) for t in grid)
+    )
+    chosen = Search(steps=steps, **settings)
+    return Problem(chain, PerStepSpace(grid, WIDTHS), macs_table(WIDTHS), chosen)
+
+
+def stub_scorer() -> Scorer:
+    """What a scoring actor holds."""
+    reference = Reference(np.zeros(NUM_FEATURES), np.eye(NUM_FEATURES))
+    return Scorer(StubSource(T), reference, BLOCK_SIZE)
+
+
+class InProcessPool:
+    """Scores like a pool of one actor, and remembers what it was asked for.
+
+    Attributes:
+        asked: (schedules, seed, num_images) of each population.
+        kept: the schedules that were named before each population.
+    """
+
+    def __init__(self) -> None:
+        self.scorer = stub_scorer()
+        self.asked: list[tuple[list[tuple[Step, ...]], int, int]] = []
+        self.kept: list[list[tuple[Step, ...]]] = []
+
+    def distances(
+        self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
+    ) -> list[Replicates]:
+        """See `Pool`."""
+        self.asked.append(([tuple(steps) for steps in schedules], seed, num_images))
+        blocks = self.scorer.score(schedules, seed, range(num_images))
+        return [self.scorer.judge(of_one) for of_one in blocks]
+
+    def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
+        """See `Pool`."""
+        self.kept.append([tuple(steps) for steps in schedules])
+
+
+def generations(
+    problem: Problem,
+    pool: InProcessPool,
+    records: Sequence[Record] = (),
+    elapsed_s: Callable[[], float] = lambda: 0.0,
+) -> Iterator[Generation]:
+    """The search, up to and with the generation that it stops at."""
+    settings = problem.settings
+    optimizer = make_optimizer(
+        settings.optimizer, problem.space, settings.seed, settings.population
+    )
+    for generation in search(problem, optimizer, pool, records, elapsed_s):
+        yield generation
+        if generation.stop is not None:
+            return
+
+
+def records_of(found: Sequence[Generation]) -> list[Record]:
+    """All candidates of some generations."""
+    return [record for generation in found for record in generation.records]
