@@ -14,6 +14,12 @@ from orchestration.errors import MachineError
 
 ROOT = Path(__file__).parents[1]
 
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # A failed batch fails what waits for it too; the first to be asked for is raised and told.
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+}
+
 # Several processes with several threads each on few cores wait for each other's threads: one
 # thread a process, and a process a core.
 ENVIRONMENT = {
@@ -32,7 +38,7 @@ def cluster(config: Config) -> Iterator[None]:
         MachineError: the cluster at `ray.address` does not answer.
     """
     # Ray reads these when it starts; what the user has set is left alone.
-    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", **ENVIRONMENT}.items():
+    for name, value in {**QUIET, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
     runtime: dict[str, object] = {"env_vars": ENVIRONMENT}
     if config.ray.address is not None:

@@ -16,8 +16,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from models.intervals import Replicates
+from models.moments import NonFiniteFeatures
 from orchestration.cluster import num_cpus
-from orchestration.errors import MachineError
+from orchestration.errors import DataError, MachineError
 from orchestration.scorer import Scorer, Steps
 
 NUM_RESTARTS = 3
@@ -61,7 +62,7 @@ class Pool:
 
         Raises:
             MachineError: actors stay lost or answer too late.
-            NonFiniteFeatures: a schedule's samples are not finite.
+            DataError: a schedule's samples are not finite: the supernet has diverged.
         """
         blocks = self.blocks(schedules, seed, num_images)
         judged = [
@@ -108,6 +109,8 @@ class Pool:
         except GetTimeoutError as error:
             raise MachineError(f"scoring took longer than {self.timeout_s:.0f} s") from error
         except RayTaskError as error:
+            if isinstance(error.cause, NonFiniteFeatures):
+                raise DataError(f"samples of the supernet: {error.cause}") from error
             raise error.cause from error
         except RayError as error:  # an actor, its node or what it had answered is lost
             if isinstance(error, RayActorError) and error.actor_init_failed:

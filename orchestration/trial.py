@@ -15,13 +15,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune
-from ray.exceptions import RayTaskError
-from search_spaces.optimizers import make_optimizer
+from ray.exceptions import RayError, RayTaskError
+from ray.tune import TuneError
 
-from orchestration.errors import MachineError, StepwiseError
+from orchestration.errors import MachineError
 from orchestration.journal import Journal, Record
 from orchestration.pool import Pool
 from orchestration.search import Generation, Problem, search
+from search_spaces.optimizers import make_optimizer
 
 OnGeneration = Callable[[Generation], None]
 
@@ -38,14 +39,16 @@ def run_search(
     """Runs the search as a Tune trial until it stops, the journal growing by each generation.
 
     Raises:
-        StepwiseError: what the trial raised, or MachineError where Tune itself failed.
+        Exception: what the trial, the journal or `on_generation` raised, as itself.
+        MachineError: the trial was lost, or Tune failed.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # Tune would swallow an interruption and return as if the search were done.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    journaling = _Journaling(journal, on_generation)
     with TemporaryDirectory(prefix="stepwise-tune-") as scratch:
-        results = tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(
                     _trial, problem=problem, pool=pool, records=tuple(journal.records)
@@ -59,11 +62,16 @@ def run_search(
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=str(Path(scratch).resolve()),
-                callbacks=[_Journaling(journal, on_generation)],
+                callbacks=[journaling],
                 verbose=0,
             ),
-        ).fit()
-    _raise_error(results)
+        )
+        try:
+            errors = tuner.fit().errors
+        except TuneError as error:
+            errors = [journaling.error or error]
+    for error in errors:
+        raise _cause(error)
 
 
 class _Journaling(tune.Callback):
@@ -72,10 +80,18 @@ class _Journaling(tune.Callback):
     def __init__(self, journal: Journal, on_generation: OnGeneration) -> None:
         self.journal = journal
         self.on_generation = on_generation
+        self.error: Exception | None = None
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: object, result: dict[str, Any], **info: object
     ) -> None:
+        try:
+            self._take(result)
+        except Exception as error:
+            self.error = error  # of which Tune passes on no more than the text
+            raise
+
+    def _take(self, result: dict[str, Any]) -> None:
         generation = Generation(
             **{
                 **{name: result[name] for name in Generation.__dataclass_fields__},
@@ -107,9 +123,10 @@ def _trial(
             return
 
 
-def _raise_error(results: tune.ResultGrid) -> None:
-    for error in results.errors:
-        cause = error.cause if isinstance(error, RayTaskError) else error
-        if isinstance(cause, StepwiseError):
-            raise cause
-        raise MachineError(f"the search failed: {cause}") from error
+def _cause(error: Exception) -> Exception:
+    """What was raised, without what Ray and Tune have wrapped it in; their own as MachineError."""
+    if isinstance(error, RayTaskError):
+        return error.cause
+    if isinstance(error, TuneError | RayError):
+        return MachineError(f"the search's trial was lost: {error}")
+    return error

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from orchestration.cluster import ENVIRONMENT
+from orchestration.cluster import ENVIRONMENT, QUIET
 
 TESTS = Path(__file__).parent
 
-os.environ.update(ENVIRONMENT)
+os.environ.update({**QUIET, **ENVIRONMENT})
 
 
 @pytest.fixture(scope="session")

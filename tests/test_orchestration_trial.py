@@ -1,0 +1,74 @@
+import pytest
+from stub_search import InProcessPool, generations, records_of, stub_problem, stub_scorer
+
+from orchestration.errors import DataError, MachineError
+from orchestration.journal import Journal
+from orchestration.pool import start_pool
+from orchestration.trial import run_search
+
+
+class FailingPool(InProcessPool):
+    """Loses heart at its third population."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def distances(self, schedules, seed, num_images):
+        if len(self.asked) == 2:
+            raise self.error
+        return super().distances(schedules, seed, num_images)
+
+
+@pytest.fixture
+def journal(tmp_path):
+    return Journal(tmp_path / "journal.jsonl", "abc")
+
+
+def whole(problem):
+    return list(generations(problem, InProcessPool()))
+
+
+def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(ray_cluster, journal):
+    problem = stub_problem(budget=30)
+    expected = whole(problem)
+    # of an earlier run, that was killed in the middle of a generation
+    journal.append(records_of(expected)[:11])
+    told = []
+    pool = start_pool(stub_scorer, (), 2, 10)
+    run_search(problem, pool, journal, told.append)
+    pool.close()
+    assert told == expected
+    again = Journal(journal.path, "abc")
+    assert again.records == journal.records == records_of(expected)
+    assert again.stopped == "30 candidates scored"
+
+
+@pytest.mark.parametrize("error", [DataError("a is damaged"), KeyError("our own fault")])
+def test_an_error_in_the_trial_arrives_as_itself_and_what_was_scored_stays(
+    ray_cluster, journal, error
+):
+    problem = stub_problem(budget=30)
+    with pytest.raises(type(error)) as caught:
+        run_search(problem, FailingPool(error), journal, lambda generation: None)
+    assert type(caught.value) is type(error) and str(caught.value) == str(error)
+    assert journal.records == records_of(whole(problem)[:2])
+    assert Journal(journal.path, "abc").stopped is None
+
+
+def test_a_journal_that_cannot_be_written_ends_the_search_as_what_it_is(ray_cluster, journal):
+    journal.path.unlink()
+    journal.path.mkdir()
+    with pytest.raises(MachineError, match="cannot append to the journal"):
+        run_search(stub_problem(budget=30), InProcessPool(), journal, lambda generation: None)
+
+
+def test_an_interruption_while_a_generation_is_told_ends_the_search(ray_cluster, journal):
+    def interrupt(generation):
+        raise KeyboardInterrupt
+
+    problem = stub_problem(budget=30)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(problem, InProcessPool(), journal, interrupt)
+    # the trial waited for the journal: no more than the generation that was told
+    assert journal.records == records_of(whole(problem)[:1])
