@@ -43,13 +43,12 @@ def page_figure(front: Front) -> go.Figure:
         _add(figure, front, uniform, f"uniform, width {width:g}", style, line=True)
     line = [of_key[member["key"]] for member in attained(front)]
     _add(figure, front, line, "front", {"color": FOUND, "size": 9, "symbol": "circle"}, line=True)
-    for role, name, style in (
-        ("member", "dominated once re-scored", {"color": FOUND, "size": 9, "symbol": "x"}),
-        ("recommended", "recommended", {"color": FOUND, "size": 20, "symbol": "star"}),
-        ("baseline", "baseline", {"color": INK, "size": 12, "symbol": "diamond"}),
+    for role, style in (
+        ("recommended", {"color": FOUND, "size": 20, "symbol": "star"}),
+        ("baseline", {"color": INK, "size": 12, "symbol": "diamond"}),
     ):
-        points = [e for e in named if e.role == role and (role != "member" or e not in line)]
-        _add(figure, front, points, name, style, line=False)
+        points = [entry for entry in named if entry.role == role]
+        _add(figure, front, points, role, style, line=False)
     _add_levels(figure, front)
     _lay_out(figure, front)
     return figure
