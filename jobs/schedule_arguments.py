@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jobs import cli
 from orchestration.errors import DataError
-from orchestration.files import read_json
+from orchestration.files import MANIFEST, read_json
 from orchestration.rundir import RunDirectory
 from search_spaces.schedule import StepSchedule
 
@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_of(arguments: argparse.Namespace) -> RunDirectory:
-    """The run directory that holds the schedule, if it lies in one."""
-    return RunDirectory(arguments.schedule.expanduser().resolve().parents[1])
+    """The run directory that holds the schedule, if it lies in one (in `schedules/`)."""
+    return RunDirectory(arguments.schedule.expanduser().resolve().parent.parent)
 
 
 def default_config(arguments: argparse.Namespace) -> Path:
@@ -39,8 +39,10 @@ def default_config(arguments: argparse.Namespace) -> Path:
 
 
 def supernet_of(arguments: argparse.Namespace) -> Path:
-    """Folder of the supernet to run."""
-    return (arguments.supernet or run_of(arguments).supernet).expanduser().resolve()
+    """Folder of the supernet to run; DataError where there is none."""
+    folder = (arguments.supernet or run_of(arguments).supernet).expanduser().resolve()
+    read_json(folder / MANIFEST)
+    return folder
 
 
 def read_schedule(path: Path) -> StepSchedule:

@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     arguments, config = invocation.arguments, invocation.config
-    num_images = arguments.num_images or config.score.num_images
+    num_images = config.score.num_images
+    if arguments.num_images is not None:
+        num_images = arguments.num_images
     cli.check_at_least("--num-images", num_images, 2 * config.score.block_size)
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
@@ -32,11 +34,11 @@ def main(invocation: cli.Invocation) -> None:
     from orchestration import pipeline
     from orchestration.cluster import cluster
     from orchestration.files import write_json
+    from orchestration.rundir import RunDirectory
 
     with cluster(config):
-        result = pipeline.score_schedule(
-            config, schedule, supernet, schedule_arguments.run_of(arguments), num_images
-        )
+        run = RunDirectory(invocation.out)
+        result = pipeline.score_schedule(config, schedule, supernet, run, num_images)
     write_json(path, result)
     low, high = result["quality_ci"]
     print(

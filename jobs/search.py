@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs import cli
 from orchestration.dry_run import plan
+from orchestration.files import MANIFEST, read_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     supernet = invocation.arguments.supernet
+    if supernet is not None:
+        supernet = supernet.expanduser().resolve()
+        read_json(supernet / MANIFEST)  # so that a missing one is told at once
     if invocation.dry_run:
         print(plan(invocation.config, invocation.out, trains=supernet is None, searches=True))
     else:

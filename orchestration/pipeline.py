@@ -93,11 +93,13 @@ def find_setting(
     """
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
+    chain = setting.baseline(config)
+    if supernet is not None:
+        setting.check_fits(supernet, chain, config.supernet.widths)
     images = data.prepare(config.data, run.cache)
     extractor = ensure_extractor(config, images, run.cache)
-    return setting.network_setting(
-        config, supernet or ensure_supernet(config, run, track, say), extractor
-    )
+    folder = supernet or ensure_supernet(config, run, track, say)
+    return setting.network_setting(config, chain, folder, extractor)
 
 
 @contextmanager
@@ -154,11 +156,11 @@ def score_schedule(
     config: Config, schedule: StepSchedule, supernet: Path, run: RunDirectory, num_images: int
 ) -> dict[str, Json]:
     """Quality and cost of one schedule and of the baseline on its chain, on the same noise."""
+    setting.check_fits(supernet, schedule, (width for _, width in schedule.steps))
+    chain = replace(schedule, steps=setting.baseline(config).steps)
     images = data.prepare(config.data, run.cache)
     extractor = ensure_extractor(config, images, run.cache)
-    chosen = setting.network_setting(config, supernet, extractor)
-    grid = setting.space(config).grid
-    chain = replace(schedule, steps=tuple((t, 1.0) for t in grid))
+    chosen = setting.network_setting(config, chain, supernet, extractor)
     problem = Problem(chain, setting.space(config), chosen.macs, config.search)
     with scoring_pool(config, chosen) as pool:
         scores, base = pool.distances(

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from orchestration.checkpoints import load_supernet
-from orchestration.errors import ConfigError
 from orchestration.pool import batches
 from orchestration.scorer import Execution, SupernetSource
-from orchestration.setting import sampler_of
+from orchestration.setting import check_fits, sampler_of
 from search_spaces.schedule import StepSchedule
 
 BATCH_SIZE = 64
@@ -21,15 +20,11 @@ def sample_images(
 
     Raises:
         DataError: the supernet is missing or damaged.
-        ConfigError: it has not all of the schedule's widths.
+        ConfigError: it has not all of the schedule's widths, or was trained on another chain.
     """
-    supernet = load_supernet(supernet_folder)
     widths = {width for _, width in schedule.steps}
-    if not widths <= set(supernet.widths):
-        raise ConfigError(
-            f"--schedule: got widths {sorted(widths)}, expected those of {supernet_folder}:"
-            f" {sorted(supernet.widths)}"
-        )
+    check_fits(supernet_folder, schedule, widths)
+    supernet = load_supernet(supernet_folder)
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
     source = SupernetSource(
         {width: supernet.subnet(width) for width in widths},

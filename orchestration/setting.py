@@ -4,7 +4,7 @@ Everything that a scoring actor needs is gathered here by the driver and reaches
 through the object store; they read no files.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,9 @@ from models.diffusion import alphas_cumprod, linear_betas
 from models.frechet import Reference
 from models.sampling import Sampler
 from orchestration import stub
-from orchestration.checkpoints import load_supernet, supernet_sha
+from orchestration.checkpoints import load_supernet, read_description, supernet_sha
 from orchestration.config import Config
+from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
 from orchestration.scorer import Execution, Scorer, SupernetSource
 from search_spaces.per_step import PerStepSpace
@@ -51,15 +52,19 @@ class Setting:
     args: tuple[Any, ...]
 
 
-def network_setting(config: Config, supernet_folder: Path, extractor_folder: Path) -> Setting:
-    """Scoring by a trained supernet; DataError where an artifact is damaged."""
+def network_setting(
+    config: Config, chain: StepSchedule, supernet_folder: Path, extractor_folder: Path
+) -> Setting:
+    """Scoring by all widths of a trained supernet, on the chain of a schedule.
+
+    DataError where an artifact is missing or damaged.
+    """
     supernet = load_supernet(supernet_folder)
     extractor = load_extractor(extractor_folder)
-    subnets = {width: supernet.subnet(width) for width in config.supernet.widths}
+    subnets = {width: supernet.subnet(width) for width in supernet.widths}
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
     shape = (channels, size, size)
-    moves = sampler_of(baseline(config))
-    args = (subnets, moves, extractor.network, shape, execution(config))
+    args = (subnets, sampler_of(chain), extractor.network, shape, execution(config))
     return Setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
@@ -70,6 +75,21 @@ def network_setting(config: Config, supernet_folder: Path, extractor_folder: Pat
         make_scorer=_network_scorer,
         args=(*args, extractor.reference, config.score.block_size),
     )
+
+
+def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[float]) -> None:
+    """Raises ConfigError where a supernet lacks a width, or was trained on another chain."""
+    supernet = read_description(supernet_folder)
+    if not set(widths) <= set(supernet["widths"]):
+        raise ConfigError(
+            f"widths {sorted(set(widths))}: expected those of {supernet_folder},"
+            f" {sorted(supernet['widths'])}"
+        )
+    for name, value in supernet["meta"].get("diffusion", {}).items():
+        if getattr(chain, name) != value:
+            raise ConfigError(
+                f"{name}: got {getattr(chain, name)}, expected {value} as in {supernet_folder}"
+            )
 
 
 def stub_setting(config: Config) -> Setting:
