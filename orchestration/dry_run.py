@@ -33,7 +33,7 @@ def describe_search(config: Config) -> list[str]:
 def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
     """The plan of a command, a line each stage."""
     lines = [f"run directory: {out}" + (" (there: resumes)" if out.exists() else "")]
-    if trains and config.score.scorer == "network":
+    if trains and not (searches and config.score.scorer == "stub"):
         lines += describe_training(config)
     if searches:
         lines += describe_search(config)

@@ -6,39 +6,56 @@ data -> feature extractor -> supernet -> search -> front, scored again -> pictur
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from models.frechet import noise_floor
 from orchestration import data, setting, signals
-from orchestration.cluster import num_cpus
 from orchestration.config import Config, fingerprint, flatten
 from orchestration.extractor import ensure_extractor
-from orchestration.files import Json, read_json
-from orchestration.front import member
+from orchestration.files import read_json, write_bytes
+from orchestration.image_grids import samples_png
 from orchestration.journal import Journal
 from orchestration.members import Front, Latency
 from orchestration.plan import write_plan
-from orchestration.pool import Pool, start_pool
+from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
 from orchestration.report import PICTURES, write_pictures
 from orchestration.results import (
     measure_latency,
-    quality_name,
     score_front,
     write_candidates,
     write_front,
 )
 from orchestration.rundir import RunDirectory
+from orchestration.sampling import sample_widths
+from orchestration.scoring import scoring_pool
 from orchestration.search import Generation, Problem
 from orchestration.setting import Setting
 from orchestration.tracking import TrackedRun, Tracker
+from orchestration.tracking_store import identity_of
 from orchestration.training import train
 from orchestration.training_state import Row
 from orchestration.trial import run_search
-from search_spaces.schedule import StepSchedule
 
 Say = Callable[[str], None]
+
+# What tells searches apart when their fronts are compared in MLflow.
+TELLING = ("data.name", "search.optimizer", "search.seed", "search.cost", "search.steps")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search command ends with.
+
+    Args:
+        front: content of `front.json`.
+        latency: measured, by key; empty for the stub.
+        look: how to open MLflow's UI on the front.
+    """
+
+    front: Front
+    latency: dict[str, Latency]
+    look: str
 
 
 @contextmanager
@@ -47,7 +64,7 @@ def tracked(config: Config, run: RunDirectory, command: str) -> Iterator[Tracked
     tracker = Tracker(
         tracking_uri(config, run), config.tracking.experiment, run.path.parent / "mlflow-artifacts"
     )
-    identity = f"{command} {run.path} {fingerprint(config)}"
+    identity = f"{command} {identity_of(run.path)}"
     with tracker.run(f"{command} {run.path.name}", identity, flatten(config)) as started:
         yield started
 
@@ -57,25 +74,20 @@ def tracking_uri(config: Config, run: RunDirectory) -> str:
     return config.tracking.uri or f"sqlite:///{run.path.parent}/mlflow.db"
 
 
-def ui_command(config: Config, run: RunDirectory) -> str:
-    """The line that opens MLflow's UI on the runs, or where it is already."""
-    uri = tracking_uri(config, run)
-    if uri.startswith("http"):
-        return uri
-    return f"make ui RUNS={run.path.parent}, then http://127.0.0.1:5000"
-
-
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:
     """Trains the run's supernet unless it is there; returns its folder."""
     images = data.prepare(config.data, run.cache)
 
     def tell(row: Row) -> None:
         say(training_line(row))
-        losses = {f"loss_{width:g}": loss for width, loss in row.losses.items()}
+        losses = {f"loss/width {width:g}": loss for width, loss in row.losses.items()}
         track.log({**losses, "images_per_s": row.images_per_s}, row.iteration)
 
     train(config, images.folder, run.path, tell)
     signals.install()  # over the handler that Ray Train has put in place
+    if not run.supernet_samples.exists():
+        write_bytes(run.supernet_samples, samples_png(sample_widths(config, run.supernet)))
+    track.write(run.supernet_samples)
     return run.supernet
 
 
@@ -102,81 +114,32 @@ def find_setting(
     return setting.network_setting(config, chain, folder, extractor)
 
 
-@contextmanager
-def scoring_pool(config: Config, chosen: Setting) -> Iterator[Pool]:
-    """Scoring actors, as many as the configuration or the cluster has CPUs."""
-    pool = start_pool(
-        chosen.make_scorer,
-        chosen.args,
-        config.score.actors or num_cpus(),
-        config.score.batch_size,
-    )
-    try:
-        yield pool
-    finally:
-        pool.close()
-
-
 def search_front(
     config: Config, run: RunDirectory, chosen: Setting, track: TrackedRun, say: Say
-) -> tuple[Front, dict[str, Latency]]:
-    """Searches, scores the front again, and writes all that a run leaves behind.
-
-    Returns:
-        The front, and the measured latencies by key (empty for the stub).
-    """
+) -> Outcome:
+    """Searches, scores the front again, and writes all that a run leaves behind."""
     problem = Problem(setting.baseline(config), setting.space(config), chosen.macs, config.search)
     journal = Journal(run.journal, search_fingerprint(config, chosen))
+    about = {key: value for key, value in flatten(config).items() if key in TELLING}
     with (
         scoring_pool(config, chosen) as pool,
-        track.child("search", journal.fingerprint, track.params) as child,
+        track.child("search", f"search {identity_of(run.path)}", about) as child,
     ):
         write_plan(config, run, chosen, pool)
         if journal.stopped is None:
             _search(problem, pool, journal, child, say)
         say(f"search  done: {journal.stopped}")
         write_candidates(run, journal.records)
-        if run.front.exists():
-            front = read_json(run.front)
-        else:
-            say(f"front   scored again on {config.score.num_images:,} fresh images a schedule ...")
-            front = score_front(config, chosen, problem, pool, journal.records)
-            write_front(run, front)
+        if not run.front.exists():
+            write_front(run, score_front(config, chosen, problem, pool, journal.records, say))
+        front = read_json(run.front)
         latency: dict[str, Latency] = {}
         if chosen.image_shape is not None:
-            say("front   timed and drawn ...")
-            latency, samples = measure_latency(run, pool, front)
-            write_pictures(run.path, front, samples)
+            latency = _pictures(run, pool, front, say)
             child.write(run.front, *(run.path / name for name in PICTURES))
         child.front(front, latency)
-    return front, latency
-
-
-def score_schedule(
-    config: Config, schedule: StepSchedule, supernet: Path, run: RunDirectory, num_images: int
-) -> dict[str, Json]:
-    """Quality and cost of one schedule and of the baseline on its chain, on the same noise."""
-    setting.check_fits(supernet, schedule, (width for _, width in schedule.steps))
-    chain = replace(schedule, steps=setting.baseline(config).steps)
-    images = data.prepare(config.data, run.cache)
-    extractor = ensure_extractor(config, images, run.cache)
-    chosen = setting.network_setting(config, chain, supernet, extractor)
-    problem = Problem(chain, setting.space(config), chosen.macs, config.search)
-    with scoring_pool(config, chosen) as pool:
-        scores, base = pool.distances(
-            [schedule.steps, chain.steps], config.score.noise_seed, num_images
-        )
-    scored, rival = (
-        member(problem, s, d, base) for s, d in ((schedule.steps, scores), (chain.steps, base))
-    )
-    return {
-        **scored,
-        "quality_name": quality_name(chosen.features, num_images),
-        "num_images": num_images,
-        "baseline_quality": rival["quality"],
-        "baseline_macs": rival["macs"],
-        "noise_floor": noise_floor(chosen.real, num_images, seed=0),
-    }
+        look = _how_to_look(config, run, child)
+    return Outcome(front, latency, look)
 
 
 def search_fingerprint(config: Config, chosen: Setting) -> str:
@@ -185,13 +148,33 @@ def search_fingerprint(config: Config, chosen: Setting) -> str:
     return f"{fingerprint(config, *sections)}-{chosen.supernet[:12]}"
 
 
+def _pictures(run: RunDirectory, pool: Pool, front: Front, say: Say) -> dict[str, Latency]:
+    """Times the front and draws it, unless that is done; returns the latencies."""
+    if not all((run.path / name).exists() for name in (run.latency.name, *PICTURES)):
+        say("front   timed and drawn ...")
+        write_pictures(run.path, front, measure_latency(run, pool, front))
+    return read_json(run.latency)
+
+
+def _how_to_look(config: Config, run: RunDirectory, child: TrackedRun) -> str:
+    uri = tracking_uri(config, run)
+    if uri.startswith("http"):
+        return child.link(uri)
+    return f"make ui RUNS={run.path.parent}   then open   {child.link('http://127.0.0.1:5000')}"
+
+
 def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, say: Say) -> None:
     start = time.monotonic()
-    replayed = len(journal.records)
+    num_replayed = len(journal.records)
+    replayed = (0, 0)
 
     def tell(generation: Generation) -> None:
-        if generation.num_scored > replayed:
-            say(generation_line(generation, problem.settings, time.monotonic() - start))
+        nonlocal replayed
+        if generation.num_scored <= num_replayed:
+            replayed = (generation.num_scored, generation.calls)
+        else:
+            elapsed_s = time.monotonic() - start
+            say(generation_line(generation, problem.settings, elapsed_s, replayed))
         child.log(
             {
                 "hypervolume": generation.hypervolume,
@@ -201,6 +184,6 @@ def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, s
             generation.num_scored,
         )
 
-    if replayed:
-        say(f"search  goes on after {replayed} candidates")
+    if num_replayed:
+        say(f"search  goes on after {num_replayed} candidates")
     run_search(problem, pool, journal, tell)

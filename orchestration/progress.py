@@ -16,40 +16,53 @@ def training_line(row: Row) -> str:
     )
 
 
-def generation_line(generation: Generation, settings: Search, elapsed_s: float) -> str:
-    """Where a search stands after a generation."""
+def generation_line(
+    generation: Generation,
+    settings: Search,
+    elapsed_s: float,
+    replayed: tuple[int, int] = (0, 0),
+) -> str:
+    """Where a search stands after a generation.
+
+    Args:
+        generation: the last one.
+        settings: `search` of the configuration.
+        elapsed_s: since the search began, or went on.
+        replayed: candidates, and network calls x images, that were there when it went on.
+    """
     shared = 1 - generation.calls / generation.calls_alone
     gain = (
         f"{generation.hypervolume / generation.hypervolume_uniform:.2f} x uniform"
         if generation.hypervolume_uniform
         else f"{generation.hypervolume:.3f}"
     )
+    rest_s = seconds_left(generation, settings, elapsed_s, replayed)
     return (
         f"search  {generation.num_scored} scored   hypervolume {gain}"
         f"   saves {generation.best_savings:.0%} at no loss   calls shared {shared:.0%}"
-        f"   {left(share_done(generation, settings, elapsed_s), elapsed_s)}"
+        f"   {f'{clock(elapsed_s)} so far' if rest_s is None else f'{clock(rest_s)} left'}"
     )
 
 
-def share_done(generation: Generation, settings: Search, elapsed_s: float) -> float:
-    """The share of its budget that a search has used, 0 to 1; 0 where only patience stops it."""
+def seconds_left(
+    generation: Generation, settings: Search, elapsed_s: float, replayed: tuple[int, int]
+) -> float | None:
+    """Until the first rule stops the search, if the rest goes at the same pace.
+
+    None where nothing but patience stops it; arguments as of `generation_line`.
+    """
     if generation.stop is not None:
-        return 1.0
-    shares = [0.0]
-    if settings.budget is not None:
-        shares.append(generation.num_scored / settings.budget)
-    if settings.budget_calls is not None:
-        shares.append(generation.calls / settings.budget_calls)
+        return 0.0
+    rest = []
+    for limit, done, before in (
+        (settings.budget, generation.num_scored, replayed[0]),
+        (settings.budget_calls, generation.calls, replayed[1]),
+    ):
+        if limit is not None and done > before:
+            rest.append(elapsed_s * max(0, limit - done) / (done - before))
     if settings.budget_minutes is not None:
-        shares.append(elapsed_s / 60 / settings.budget_minutes)
-    return min(1.0, max(shares))
-
-
-def left(share: float, elapsed_s: float) -> str:
-    """The time left, if the rest goes on as the share that is done."""
-    if share <= 0:
-        return f"{clock(elapsed_s)} so far"
-    return f"{clock(elapsed_s * (1 - share) / share)} left"
+        rest.append(max(0.0, 60 * settings.budget_minutes - elapsed_s))
+    return min(rest, default=None)
 
 
 def clock(seconds: float) -> str:
