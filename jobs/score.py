@@ -31,14 +31,14 @@ def main(invocation: cli.Invocation) -> None:
     print(f"{num_images:,} images in {len(schedule.steps)} steps of {supernet} -> {path}")
     if invocation.dry_run:
         return
-    from orchestration import pipeline
-    from orchestration.cluster import cluster
+        from orchestration.cluster import cluster
     from orchestration.files import write_json
     from orchestration.rundir import RunDirectory
+    from orchestration.scoring import score_schedule
 
     with cluster(config):
         run = RunDirectory(invocation.out)
-        result = pipeline.score_schedule(config, schedule, supernet, run, num_images)
+        result = score_schedule(config, schedule, supernet, run, num_images)
     write_json(path, result)
     low, high = result["quality_ci"]
     print(

@@ -47,12 +47,13 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
         cluster(config),
     ):
         chosen = pipeline.find_setting(config, run, supernet, track, print)
-        front, latency = pipeline.search_front(config, run, chosen, track, print)
+        outcome = pipeline.search_front(config, run, chosen, track, print)
+    recommended = run.schedules / f"{outcome.front['recommended']}.json"
     print()
-    Console().print(front_table(front, latency))
-    print(f"\nPictures and schedules: {invocation.out}")
-    print(f"Sample: python -m jobs.sample --schedule {run.schedules}/{front['recommended']}.json")
-    print(f"Compare runs in MLflow: {pipeline.ui_command(config, run)}")
+    Console().print(front_table(outcome.front, outcome.latency))
+    print(f"\nPictures and schedules:  {invocation.out}")
+    print(f"Samples:  python -m jobs.sample --schedule {recommended}")
+    print(f"MLflow:   {outcome.look}")
 
 
 if __name__ == "__main__":

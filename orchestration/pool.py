@@ -56,9 +56,19 @@ class Pool:
         self.timeout_s = timeout_s
 
     def distances(
-        self, schedules: Sequence[Steps], seed: int, num_images: int
+        self,
+        schedules: Sequence[Steps],
+        seed: int,
+        num_images: int,
+        tell: Callable[[int, int], None] | None = None,
     ) -> list[Replicates]:
         """Scores a population and returns its distances, in the order given.
+
+        Args:
+            schedules: steps of each.
+            seed: of the noise.
+            num_images: that each is scored on.
+            tell: called with (batches done, batches in all) after each batch but the last.
 
         Raises:
             MachineError: actors stay lost or answer too late.
@@ -68,6 +78,11 @@ class Pool:
         judged = [
             self.actors[i % len(self.actors)].judge.remote(*refs) for i, refs in enumerate(blocks)
         ]
+        if tell is not None:
+            num_batches = len(blocks[0])
+            for done, refs in enumerate(list(zip(*blocks, strict=True))[:-1], 1):
+                ray.wait(list(refs), num_returns=len(refs), timeout=self.timeout_s, fetch_local=False)
+                tell(done, num_batches)
         return self._get(judged)
 
     def blocks(

@@ -6,7 +6,8 @@ All of them are made from the journal, the supernet and fresh noise, so they can
 
 import json
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from orchestration.front import assemble, choose_members, member, recommend
 from orchestration.journal import Record
 from orchestration.members import Front, Latency
 from orchestration.pool import Pool
+from orchestration.progress import clock
 from orchestration.rundir import RunDirectory
 from orchestration.search import Problem
 from orchestration.setting import Setting
@@ -30,7 +32,12 @@ NUM_SAMPLES = 16
 
 
 def score_front(
-    config: Config, setting: Setting, problem: Problem, pool: Pool, records: Sequence[Record]
+    config: Config,
+    setting: Setting,
+    problem: Problem,
+    pool: Pool,
+    records: Sequence[Record],
+    say: Callable[[str], None],
 ) -> Front:
     """Scores the chosen members and their rivals on fresh noise; the content of `front.json`."""
     chosen = choose_members(records, config.score.max_members)
@@ -38,7 +45,17 @@ def score_front(
     rivals = [problem.space.decode(genome) for genome in problem.space.uniform()]
     schedules = [*rivals, *(record.steps for record in chosen)]
     num_images = config.score.num_images
-    scores = pool.distances(schedules, config.score.noise_seed, num_images)
+    start = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        elapsed_s = time.monotonic() - start
+        images = min(num_images, done * pool.batch_size)
+        say(
+            f"front   {len(schedules)} schedules scored again on {images:,} of {num_images:,}"
+            f" fresh images   {clock(elapsed_s * (total - done) / done)} left"
+        )
+
+    scores = pool.distances(schedules, config.score.noise_seed, num_images, tell)
     base = scores[0]
     scored = [member(problem, s, d, base) for s, d in zip(schedules, scores, strict=True)]
     return assemble(
@@ -97,16 +114,14 @@ def write_candidates(run: RunDirectory, records: Sequence[Record]) -> pd.DataFra
     return table
 
 
-def measure_latency(
-    run: RunDirectory, pool: Pool, front: Front
-) -> tuple[dict[str, Latency], dict[str, np.ndarray]]:
+def measure_latency(run: RunDirectory, pool: Pool, front: Front) -> dict[str, np.ndarray]:
     """Samples a few images by the baseline and each member, one after another, and times it.
 
     Writes `latency.json`: by key, `latency_ms` of one image (`NUM_SAMPLES` sampled at once, the
     faster of two runs on one actor) and `speedup` over the baseline.
 
     Returns:
-        What was written, and the samples by key, float32 (NUM_SAMPLES, C, H, W) in [-1, 1].
+        The samples by key, float32 (NUM_SAMPLES, C, H, W) in [-1, 1].
     """
     seconds, samples = {}, {}
     for entry in [front["baseline"], *front["members"]]:
@@ -115,9 +130,9 @@ def measure_latency(
         samples[entry["key"]] = runs[0][0]
         seconds[entry["key"]] = min(taken for _, taken in runs)
     base = seconds[front["baseline"]["key"]]
-    latency = {
+    latency: dict[str, Latency] = {
         key: {"latency_ms": 1000 * taken / NUM_SAMPLES, "speedup": base / taken}
         for key, taken in seconds.items()
     }
     write_json(run.latency, latency)
-    return latency, samples
+    return samples

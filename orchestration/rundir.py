@@ -40,6 +40,11 @@ class RunDirectory:
         return self.path / "supernet"
 
     @property
+    def supernet_samples(self) -> Path:
+        """Samples of the supernet at each width."""
+        return self.path / "supernet.png"
+
+    @property
     def journal(self) -> Path:
         """Every scored candidate."""
         return self.path / "journal.jsonl"

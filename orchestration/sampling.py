@@ -1,16 +1,21 @@
 """Sampling with one schedule in this process, without Ray."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from orchestration.checkpoints import load_supernet
+from orchestration.config import Config
 from orchestration.pool import batches
 from orchestration.scorer import Execution, SupernetSource
-from orchestration.setting import check_fits, sampler_of
-from search_spaces.schedule import StepSchedule
+from orchestration.setting import baseline, check_fits, sampler_of
+from search_spaces.schedule import StepSchedule, even_grid
 
 BATCH_SIZE = 64
+
+# Samples that show how well a supernet has been trained.
+NUM_SAMPLES, NUM_STEPS = 16, 25
 
 
 def sample_images(
@@ -38,3 +43,15 @@ def sample_images(
         ((_, x_0),) = source.samples([schedule.steps], seed, run, len(run))
         images.append(x_0.numpy())
     return np.concatenate(images)
+
+
+def sample_widths(config: Config, supernet_folder: Path) -> list[tuple[str, np.ndarray]]:
+    """A few samples of each width alone, evenly spaced, on the same noise; with titles."""
+    chain = baseline(config)
+    grid = even_grid(chain.num_train_timesteps, min(NUM_STEPS, len(chain.steps)))
+    rows = []
+    for width in config.supernet.widths:
+        schedule = replace(chain, steps=tuple((t, width) for t in grid))
+        title = f"width {width:g}, {len(grid)} steps"
+        rows.append((title, sample_images(schedule, supernet_folder, 0, NUM_SAMPLES)))
+    return rows
