@@ -7,6 +7,7 @@ import numpy as np
 from models.frechet import Reference
 from models.intervals import Replicates
 from orchestration.journal import Record
+from orchestration.pool import batches
 from orchestration.scorer import Scorer
 from orchestration.search import Generation, Problem, search
 from orchestration.sections import Search
@@ -46,18 +47,29 @@ class InProcessPool:
         kept: the schedules that were named before each population.
     """
 
+    batch_size = 20
+
     def __init__(self) -> None:
         self.scorer = stub_scorer()
         self.asked: list[tuple[list[tuple[Step, ...]], int, int]] = []
         self.kept: list[list[tuple[Step, ...]]] = []
 
     def distances(
-        self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
+        self,
+        schedules: Sequence[Sequence[Step]],
+        seed: int,
+        num_images: int,
+        tell: Callable[[int, int], None] | None = None,
     ) -> list[Replicates]:
         """See `Pool`."""
         self.asked.append(([tuple(steps) for steps in schedules], seed, num_images))
-        blocks = self.scorer.score(schedules, seed, range(num_images))
-        return [self.scorer.judge(of_one) for of_one in blocks]
+        runs = batches(num_images, self.batch_size)
+        scored = []
+        for done, images in enumerate(runs, 1):
+            scored.append(self.scorer.score(schedules, seed, images))
+            if tell is not None and done < len(runs):
+                tell(done, len(runs))
+        return [self.scorer.judge(*of_one) for of_one in zip(*scored, strict=True)]
 
     def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
         """See `Pool`."""

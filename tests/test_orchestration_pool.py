@@ -134,6 +134,13 @@ def test_the_number_of_actors_changes_no_bit(pools, script, num_schedules, num_i
         assert_same(pools(num_actors).distances(schedules, SEED, num_images), expected)
 
 
+def test_it_tells_of_every_batch_but_the_last(pools, script):
+    told = []
+    found = pools(2).distances(SCHEDULES, SEED, 47, lambda done, total: told.append((done, total)))
+    assert told == [(1, 5), (2, 5), (3, 5), (4, 5)]
+    assert_same(found, in_process(SCHEDULES, 47))
+
+
 def test_batches_go_to_the_same_actors_again_and_each_is_scored_once(pools, script):
     for _ in range(2):
         pools(2).distances(SCHEDULES, SEED, 47)

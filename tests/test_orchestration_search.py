@@ -210,7 +210,7 @@ def test_the_first_rule_to_be_met_ends_the_search():
 
 def test_an_error_of_the_pool_ends_the_search_with_what_came_before():
     class Failing(InProcessPool):
-        def distances(self, schedules, seed, num_images):
+        def distances(self, schedules, seed, num_images, tell=None):
             if len(self.asked) == 2:
                 raise RuntimeError("lost")
             return super().distances(schedules, seed, num_images)

@@ -14,7 +14,7 @@ class FailingPool(InProcessPool):
         super().__init__()
         self.error = error
 
-    def distances(self, schedules, seed, num_images):
+    def distances(self, schedules, seed, num_images, tell=None):
         if len(self.asked) == 2:
             raise self.error
         return super().distances(schedules, seed, num_images)
