@@ -80,8 +80,9 @@ class Pool:
         ]
         if tell is not None:
             num_batches = len(blocks[0])
-            for done, refs in enumerate(list(zip(*blocks, strict=True))[:-1], 1):
-                ray.wait(list(refs), num_returns=len(refs), timeout=self.timeout_s, fetch_local=False)
+            for done in range(1, num_batches):
+                refs = [of_schedule[done - 1] for of_schedule in blocks]
+                ray.wait(refs, num_returns=len(refs), timeout=self.timeout_s, fetch_local=False)
                 tell(done, num_batches)
         return self._get(judged)
 
