@@ -73,6 +73,24 @@ def contributions(points: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.maximum(total - np.array(without, dtype=float), 0)
 
 
+def improvements(points: np.ndarray, front: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Hypervolume (n,) that each point alone would add to a front (m, 2), exact.
+
+    The area below the front is cut into vertical strips between its corners; a point adds, in each
+    strip right of it, what lies between its height and the front's.
+    """
+    points, front = _checked(points), _checked(front)
+    reference = np.asarray(reference, dtype=float)
+    inside = front[(front < reference).all(axis=1)]
+    corners = inside[non_dominated(inside)] if len(inside) else inside
+    corners = corners[np.argsort(corners[:, 0], kind="stable")]
+    left = np.concatenate([[-np.inf], corners[:, 0]])
+    right = np.concatenate([corners[:, 0], reference[:1]])
+    height = np.concatenate([reference[1:], corners[:, 1]])
+    width = np.clip(right - np.maximum(left, points[:, :1]), 0, None)
+    return (width * np.clip(height - points[:, 1:], 0, None)).sum(axis=1)
+
+
 def _checked(points: np.ndarray) -> np.ndarray:
     points = np.asarray(points, dtype=float)
     if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
