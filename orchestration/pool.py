@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
-from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from models.intervals import Replicates
 from models.moments import NonFiniteFeatures
@@ -39,7 +39,7 @@ class Pool:
     Args:
         actors: handles of `Scorer` actors.
         batch_size: images a task.
-        shared: what the actors were made from; held for as long as they may be restarted.
+        shared: what their scorers are made from.
         timeout_s: longest wait for one population's scores.
     """
 
@@ -47,7 +47,7 @@ class Pool:
         self,
         actors: Sequence[ActorHandle],
         batch_size: int,
-        shared: ObjectRef | None = None,
+        shared: ObjectRef,
         timeout_s: float = 24 * 3600.0,
     ) -> None:
         self.actors = list(actors)
@@ -76,7 +76,8 @@ class Pool:
         """
         blocks = self.blocks(schedules, seed, num_images)
         judged = [
-            self.actors[i % len(self.actors)].judge.remote(*refs) for i, refs in enumerate(blocks)
+            self._call(self.actors[i % len(self.actors)], "judge", *refs)
+            for i, refs in enumerate(blocks)
         ]
         if tell is not None:
             num_batches = len(blocks[0])
@@ -97,7 +98,7 @@ class Pool:
             for c, members in enumerate(cuts):
                 actor = self.actors[(b * len(cuts) + c) % len(self.actors)]
                 refs = actor.score.options(num_returns=len(members)).remote(
-                    [schedules[i] for i in members], seed, images
+                    [self.shared], [schedules[i] for i in members], seed, images
                 )
                 if len(members) == 1:
                     refs = [refs]
@@ -108,16 +109,19 @@ class Pool:
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose states later populations will start from."""
         for actor in self.actors:
-            actor.keep.remote(schedules)
+            self._call(actor, "keep", schedules)
 
     def one(self, method: str, *args: object) -> object:
-        """The answer of the first actor to one call."""
-        return self._get([getattr(self.actors[0], method).remote(*args)])[0]
+        """The answer of the first actor's scorer to one call."""
+        return self._get([self._call(self.actors[0], method, *args)])[0]
 
     def close(self) -> None:
         """Ends the actors."""
         for actor in self.actors:
             ray.kill(actor)
+
+    def _call(self, actor: ActorHandle, method: str, *args: object) -> ObjectRef:
+        return actor.call.remote([self.shared], method, *args)
 
     def _get(self, refs: Sequence[ObjectRef]) -> list:
         try:
@@ -128,9 +132,7 @@ class Pool:
             if isinstance(error.cause, NonFiniteFeatures):
                 raise DataError(f"samples of the supernet: {error.cause}") from error
             raise error.cause from error
-        except RayError as error:  # an actor, its node or what it had answered is lost
-            if isinstance(error, RayActorError) and error.actor_init_failed:
-                raise  # our own fault: the scorer could not be built
+        except RayError as error:  # an actor, its node or what it had answered
             raise MachineError(f"scoring actors were lost too often: {error}") from error
 
 
@@ -143,10 +145,10 @@ def start_pool(
         max_restarts=NUM_RESTARTS,
         max_task_retries=NUM_RESTARTS,
     )(_ScorerActor)
-    # One copy in the object store for all actors; the pool holds on to it for restarts.
-    shared = ray.put((make_scorer, tuple(args)))
-    actors = [actor_class.remote([shared]) for _ in range(num_actors)]
-    return Pool(actors, batch_size, shared)
+    shared = ray.put((make_scorer, tuple(args)))  # one copy for all actors
+    pool = Pool([actor_class.remote() for _ in range(num_actors)], batch_size, shared)
+    pool.keep([])  # each builds its scorer
+    return pool
 
 
 def cpus_of_actor(num_actors: int, cpus: int) -> float:
@@ -155,27 +157,28 @@ def cpus_of_actor(num_actors: int, cpus: int) -> float:
 
 
 class _ScorerActor:
-    """A `Scorer` behind Ray; a population of one returns its only entry itself."""
+    """A `Scorer` behind Ray, built at its first call, and again where the actor is restarted.
 
-    def __init__(self, shared: list[ObjectRef]) -> None:
-        make_scorer, args = ray.get(shared[0])
-        self.scorer = make_scorer(*args)
+    What it is built from comes with every call, as a reference: Ray warns on stderr of actors
+    that have it as an argument of their constructor.
+    """
 
-    def score(self, schedules: Sequence[Steps], seed: int, images: range) -> list:
-        blocks = self.scorer.score(schedules, seed, images)
+    def __init__(self) -> None:
+        self.scorer: Scorer | None = None
+
+    def call(self, shared: list[ObjectRef], method: str, *args: object) -> object:
+        """The answer of a method of the scorer."""
+        if self.scorer is None:
+            make_scorer, made_from = ray.get(shared[0])
+            self.scorer = make_scorer(*made_from)
+        return getattr(self.scorer, method)(*args)
+
+    def score(
+        self, shared: list[ObjectRef], schedules: Sequence[Steps], seed: int, images: range
+    ) -> list:
+        """The blocks of each schedule; of one schedule its blocks themselves."""
+        blocks = self.call(shared, "score", schedules, seed, images)
         return blocks if len(blocks) > 1 else blocks[0]
-
-    def judge(self, *batches: list) -> Replicates:
-        return self.scorer.judge(*batches)
-
-    def keep(self, schedules: Sequence[Steps]) -> None:
-        self.scorer.keep(schedules)
-
-    def sample(self, steps: Steps, seed: int, images: range) -> tuple:
-        return self.scorer.sample(steps, seed, images)
-
-    def latencies(self) -> dict[float, float]:
-        return self.scorer.latencies()
 
 
 def _cuts(schedules: Sequence[Steps], parts: int) -> list[list[int]]:

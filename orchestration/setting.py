@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.cost import count_macs
 from models.diffusion import alphas_cumprod, linear_betas
 from models.frechet import Reference
 from models.sampling import Sampler
 from orchestration import stub
-from orchestration.checkpoints import load_supernet, read_description, supernet_sha
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
@@ -59,6 +57,10 @@ def network_setting(
 
     DataError where an artifact is missing or damaged.
     """
+    # heavy: not for the stub, nor for actors before they need it
+    from models.cost import count_macs
+    from orchestration.checkpoints import load_supernet, supernet_sha
+
     supernet = load_supernet(supernet_folder)
     extractor = load_extractor(extractor_folder)
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
@@ -79,6 +81,8 @@ def network_setting(
 
 def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[float]) -> None:
     """Raises ConfigError where a supernet lacks a width, or was trained on another chain."""
+    from orchestration.checkpoints import read_description
+
     supernet = read_description(supernet_folder)
     if not set(widths) <= set(supernet["widths"]):
         raise ConfigError(

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
-from ray.exceptions import RayActorError
 
 from models.frechet import Reference
 from orchestration import pool as module
@@ -170,7 +169,7 @@ def test_an_error_in_an_actor_arrives_as_itself(pools, script):
 
 
 def test_one_actor_answers_for_all(pools, script):
-    (block, _) = pools(3).one("score", SCHEDULES[2:3], SEED, range(10))
+    ((block, _),) = pools(3).one("score", SCHEDULES[2:3], SEED, range(10))
     assert block.count == BLOCK_SIZE
     assert len(list(script.iterdir())) == 1
 
@@ -218,8 +217,8 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
-def test_a_scorer_that_cannot_be_built_is_our_own_fault(started):
+def test_why_a_scorer_cannot_be_built_arrives_as_itself(started):
     pool = start_pool(refuse, (), 1, BATCH_SIZE)
-    with pytest.raises(RayActorError, match="a scorer of this kind can't be built"):
-        pool.one("latencies")
+    with pytest.raises(ValueError, match="^a scorer of this kind can't be built$"):
+        pool.distances(SCHEDULES, SEED, 10)
     pool.close()
