@@ -27,17 +27,13 @@ from orchestration.training_worker import IMAGES, work
 
 MAX_FAILURES = 3
 POLL_S = 0.5
-ENVIRONMENT = {
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",  # a worker's report waits for this poll
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one process less to start
-}
 
 
 def fit(
     config: Config, data_folder: Path, folder: Path, on_progress: Callable[[Row], None]
 ) -> None:
     """Runs Ray Train until the last checkpoint is written."""
-    os.environ |= {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less to start
     trainer = TorchTrainer(
         partial(work, config, folder),
         scaling_config=_scaling(config.train),
@@ -47,7 +43,6 @@ def fit(
             checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={"env_vars": {"OMP_NUM_THREADS": str(config.train.threads)}},
         ),
         datasets={IMAGES: ray_dataset(data_folder)},
         dataset_config=ray.train.DataConfig(datasets_to_split=[]),  # every worker reads all

@@ -215,7 +215,7 @@ def _replicated(loss: SandwichLoss) -> DistributedDataParallel:
     """`loss` with its gradients averaged over the workers."""
     return DistributedDataParallel(
         loss,
-        broadcast_buffers=False,
+        forward_sync_buffers=False,
         gradient_as_bucket_view=True,
         # An iteration leaves out private parameters of the widths that were not drawn. It also
         # keeps the buckets as they are, and with them the order of sums after a resume.
