@@ -130,7 +130,8 @@ def search(
         if len(replayed) < len(asked):
             history += scoring.records(index, steps, history[:done], replayed)
         scored = history[: done + len(asked)]
-        optimizer.tell_generation(asked, relative(scored[done:], scored[0]))
+        if asked:
+            optimizer.tell_generation(asked, relative(scored[done:], scored[0]))
         points = relative(scored, scored[0])
         is_uniform = [record.key in problem.uniform_keys for record in scored]
         volumes.append(pareto.hypervolume(points, REFERENCE_POINT))
@@ -144,7 +145,9 @@ def search(
             hypervolume=volumes[-1],
             hypervolume_uniform=pareto.hypervolume(points[is_uniform], REFERENCE_POINT),
             best_savings=1 - min(r.macs for r in scored if no_loss(r)) / scored[0].macs,
-            stop=_stop(settings, len(scored), calls, volumes, elapsed_s()),
+            stop=_stop(settings, len(scored), calls, volumes, elapsed_s())
+            if asked
+            else f"no further candidate found after {done}",
         )
         done = len(scored)
 
@@ -213,10 +216,10 @@ def relative(records: Sequence[Record], baseline: Record) -> np.ndarray:
 def no_loss(record: Record) -> bool:
     """Whether the search believes the candidate to be no worse than the baseline.
 
-    Its paired difference must be no more than 0 by one standard error: the cheapest of hundreds
-    is chosen by this, and the luckiest is among them.
+    By its paired difference on the search's noise, which is an estimate: how lucky the chosen one
+    was, fresh noise tells.
     """
-    return record.delta + record.delta_se <= 0 or record.delta == record.delta_se == 0
+    return record.delta <= 0
 
 
 def survivors(records: Sequence[Record], size: int) -> list[Record]:
