@@ -21,6 +21,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,6 +74,8 @@ def run(
         argv: the command line without the program's name; `sys.argv[1:]` by default.
     """
     signals.install()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # progress is seen at once through a pipe too
     try:
         arguments = _parser(name, description, add_arguments).parse_args(argv)
     except ConfigError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from jobs import cli
 from orchestration.dry_run import plan
 from orchestration.files import MANIFEST, read_json
+from orchestration.rundir import open_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,21 +34,17 @@ def main(invocation: cli.Invocation) -> None:
 
 def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> None:
     """Trains if need be, searches, reports."""
-    from rich.console import Console
-
-    from orchestration import pipeline
-    from orchestration.cluster import cluster
-    from orchestration.rundir import open_run
-    from orchestration.tables import front_table
-
     config = invocation.config
-    with (
-        open_run(invocation.out, config) as run,
-        pipeline.tracked(config, run, command) as track,
-        cluster(config),
-    ):
-        chosen = pipeline.find_setting(config, run, supernet, track, print)
-        outcome = pipeline.search_front(config, run, chosen, track, print)
+    with open_run(invocation.out, config) as run:
+        from rich.console import Console  # heavy, as the others: not before the run is ours
+
+        from orchestration import pipeline
+        from orchestration.cluster import cluster
+        from orchestration.tables import front_table
+
+        with pipeline.tracked(config, run, command) as track, cluster(config):
+            chosen = pipeline.find_setting(config, run, supernet, track, print)
+            outcome = pipeline.search_front(config, run, chosen, track, print)
     recommended = run.schedules / f"{outcome.front['recommended']}.json"
     print()
     Console().print(front_table(outcome.front, outcome.latency))

@@ -7,6 +7,7 @@ import sys
 
 from jobs import cli
 from orchestration.dry_run import plan
+from orchestration.rundir import open_run
 
 
 def main(invocation: cli.Invocation) -> None:
@@ -15,16 +16,12 @@ def main(invocation: cli.Invocation) -> None:
     if invocation.dry_run:
         print(plan(config, invocation.out, trains=True, searches=False))
         return
-    from orchestration import pipeline
-    from orchestration.cluster import cluster
-    from orchestration.rundir import open_run
+    with open_run(invocation.out, config) as run:
+        from orchestration import pipeline  # heavy: not before the run is ours
+        from orchestration.cluster import cluster
 
-    with (
-        open_run(invocation.out, config) as run,
-        pipeline.tracked(config, run, "train") as track,
-        cluster(config),
-    ):
-        supernet = pipeline.ensure_supernet(config, run, track, print)
+        with pipeline.tracked(config, run, "train") as track, cluster(config):
+            supernet = pipeline.ensure_supernet(config, run, track, print)
     print(f"supernet in {supernet}")
 
 

@@ -4,12 +4,35 @@ from pathlib import Path
 
 from orchestration.config import Config
 from orchestration.data import headers
+from orchestration.errors import ConfigError
 from orchestration.sections import Search
 
 
+def check_network(config: Config, shape: tuple[int, int, int]) -> None:
+    """Raises ConfigError where no network of one of the widths can be built for these images."""
+    import torch  # heavy, as the others: not for commands that train nothing
+
+    from models.networks import unet
+    from orchestration.training_loop import network_arguments
+
+    arguments = network_arguments(config, shape)
+    try:
+        with torch.device("meta"):
+            for width in config.supernet.widths:
+                unet(**arguments, width=width)
+    except ValueError as error:
+        raise ConfigError(f"network: {error}") from error
+
+
 def describe_training(config: Config) -> list[str]:
-    """Lines on the data and the training; DataError where the data are not there."""
+    """Lines on the data and the training.
+
+    Raises:
+        DataError: the data are not there.
+        ConfigError: the network can't be built.
+    """
     header = headers(config.data)
+    check_network(config, header.shape)
     shape = " x ".join(map(str, header.shape))
     labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
     train = config.train

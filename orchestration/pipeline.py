@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
+from orchestration.dry_run import check_network
 from orchestration.extractor import ensure_extractor
 from orchestration.files import read_json, write_bytes
 from orchestration.image_grids import samples_png
@@ -77,6 +78,7 @@ def tracking_uri(config: Config, run: RunDirectory) -> str:
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:
     """Trains the run's supernet unless it is there; returns its folder."""
     images = data.prepare(config.data, run.cache)
+    check_network(config, images.header.shape)
 
     def tell(row: Row) -> None:
         say(training_line(row))

@@ -1,7 +1,8 @@
 import pytest
 
 from orchestration import config as configs
-from orchestration.dry_run import describe_search, describe_training, plan
+from orchestration.dry_run import check_network, describe_search, describe_training, plan
+from orchestration.errors import ConfigError
 
 
 def load(*overrides):
@@ -14,6 +15,20 @@ def test_training_is_told_from_the_datas_header():
         "data: digits, 1,797 images of 1 x 8 x 8, 10 classes",
         "supernet: widths 1, 0.75, 0.5, 0.25, 1,500 iterations of 64 images on 2 workers",
     ]
+
+
+@pytest.mark.parametrize(
+    ("override", "shape", "expected"),
+    [
+        ("supernet.widths=[1, .3]", (1, 8, 8), "network: width 0.3: 32 channels x 0.3 is not"),
+        ("network.head_size=7", (1, 8, 8), "network: width 1.0: .* multiple of head_size 7"),
+        ("network.head_size=8", (1, 9, 9), "network: image_size 9: expected a multiple of 2"),
+        ("network.head_size=8", (1, 8, 6), "data.name: got images of 8x6 pixels"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_told_before_anything_starts(override, shape, expected):
+    with pytest.raises(ConfigError, match=expected):
+        check_network(load(override), shape)
 
 
 @pytest.mark.parametrize(
