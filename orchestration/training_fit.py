@@ -23,7 +23,7 @@ from orchestration.data import ray_dataset
 from orchestration.errors import MachineError, StepwiseError
 from orchestration.sections import Train
 from orchestration.training_state import Row, read_rows
-from orchestration.training_worker import IMAGES, work
+from orchestration.training_worker import work
 
 MAX_FAILURES = 3
 POLL_S = 0.5
@@ -34,8 +34,9 @@ def fit(
 ) -> None:
     """Runs Ray Train until the last checkpoint is written."""
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less to start
+    blocks = ray_dataset(data_folder).to_arrow_refs()  # every worker takes all of them
     trainer = TorchTrainer(
-        partial(work, config, folder),
+        partial(work, config, folder, blocks),
         scaling_config=_scaling(config.train),
         run_config=ray.train.RunConfig(
             name=folder.name,
@@ -44,8 +45,6 @@ def fit(
             failure_config=ray.train.FailureConfig(max_failures=MAX_FAILURES),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
-        datasets={IMAGES: ray_dataset(data_folder)},
-        dataset_config=ray.train.DataConfig(datasets_to_split=[]),  # every worker reads all
     )
     try:
         fitting = _in_background(trainer.fit)

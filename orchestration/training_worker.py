@@ -4,9 +4,12 @@ The networks (and with them diffusers) are imported once a worker is at work: th
 only names `work`, need not wait for them before it starts the workers.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import ray
 import ray.train
 import ray.train.torch
 import torch
@@ -24,15 +27,14 @@ from orchestration.training_state import (
     write_checkpoint,
 )
 
-IMAGES = "images"
 
-
-def work(config: Config, folder: Path) -> StepwiseError | None:
+def work(config: Config, folder: Path, blocks: Sequence[ray.ObjectRef]) -> StepwiseError | None:
     """What Ray Train calls in every worker.
 
     Args:
         config: of the run.
         folder: where its checkpoints and reports lie.
+        blocks: tables with a column `image`, all of them in order.
 
     Returns:
         Why the training diverged, which starting the workers again would not mend; or None.
@@ -42,7 +44,9 @@ def work(config: Config, folder: Path) -> StepwiseError | None:
     context = ray.train.get_context()
     is_first = context.get_world_rank() == 0
     torch.set_num_threads(config.train.threads)
-    training = Training(config, _images(), context.get_world_rank(), context.get_world_size())
+    training = Training(
+        config, _images(blocks), context.get_world_rank(), context.get_world_size()
+    )
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
     if newest is not None:
         training.load(read_checkpoint(newest))
@@ -68,10 +72,8 @@ def work(config: Config, folder: Path) -> StepwiseError | None:
     return None
 
 
-def _images() -> Tensor:
+def _images(blocks: Sequence[ray.ObjectRef]) -> Tensor:
     """All images, uint8 (n, C, H, W), on the device that this worker trains on."""
-    blocks = ray.train.get_dataset_shard(IMAGES).iter_batches(
-        batch_size=None, batch_format="numpy"
-    )
-    images = np.concatenate([block["image"] for block in blocks])
-    return torch.from_numpy(images).to(ray.train.torch.get_device())
+    tables: list[pa.Table] = ray.get(list(blocks))
+    images = [table["image"].combine_chunks().to_numpy_ndarray() for table in tables]
+    return torch.from_numpy(np.concatenate(images)).to(ray.train.torch.get_device())
