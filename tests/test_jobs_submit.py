@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -24,7 +25,19 @@ def free_port():
 
 
 @pytest.fixture
-def head():
+def environment():
+    """An activated environment, a token as a cluster has one, no address of another cluster."""
+    inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return {
+        **inherited,
+        "PATH": f"{RAY.parent}{os.pathsep}{inherited['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
+
+
+@pytest.fixture
+def head(environment):
     """Address of the jobs API of a head of its own."""
     dashboard = free_port()
     ports = {
@@ -36,7 +49,11 @@ def head():
     command = [RAY, "start", "--head", "--block", "--num-cpus=2", "--dashboard-host=127.0.0.1"]
     command += [f"{option}={port}" for option, port in ports.items()]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=environment,
     )
     address = f"http://127.0.0.1:{dashboard}"
     try:
@@ -60,10 +77,9 @@ def wait_until_answers(address, process):
     raise RuntimeError(f"the head at {address} does not answer")
 
 
-def test_a_submitted_search_leaves_its_front_where_it_was_told(head, tmp_path):
+def test_a_submitted_search_leaves_its_front_where_it_was_told(head, environment, tmp_path):
     out = tmp_path / "runs" / "submitted"
     search = ["-m", "jobs.search", "--config", "jobs/configs/golden-stub.yaml", "--out", out]
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     job = subprocess.run(
         [RAY, "job", "submit", "--address", head, "--working-dir", ROOT, "--"]
         + ["python", *search],
