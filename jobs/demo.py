@@ -1,4 +1,4 @@
-"""The whole of stepwise on scikit-learn's digits, in ten minutes on two cores.
+"""The whole of stepwise on scikit-learn's digits, in minutes on two cores.
 
 Trains a supernet, searches step schedules, scores the front again on fresh noise, and leaves it
 in pictures and in MLflow. The same command with the same --out resumes.
