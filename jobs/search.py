@@ -49,7 +49,8 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
     print()
     Console().print(front_table(outcome.front, outcome.latency))
     print(f"\nPictures and schedules:  {invocation.out}")
-    print(f"Samples:  python -m jobs.sample --schedule {recommended}")
+    given = "" if supernet is None else f" --supernet {supernet}"
+    print(f"Samples:  python -m jobs.sample --schedule {recommended}{given}")
     print(f"MLflow:   {outcome.look}")
 
 
