@@ -37,11 +37,15 @@ ENVIRONMENT = {
 
 @contextmanager
 def cluster(config: Config) -> Iterator[None]:
-    """Connects to Ray, starting it on this machine where there is none, and lets go at the end.
+    """Connects to Ray, starting it on this machine unless told where it is; lets go at the end.
+
+    Where it is, `ray.address` tells, or `RAY_ADDRESS`, which a submitted job finds set. Another
+    cluster that happens to be on this machine, or was once, is left alone.
 
     Raises:
-        MachineError: the cluster at `ray.address` does not answer.
+        MachineError: the cluster does not answer.
     """
+    address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     # Ray reads these when it starts; what the user has set is left alone.
     for name, value in {**QUIET, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
@@ -50,15 +54,14 @@ def cluster(config: Config) -> Iterator[None]:
         runtime |= {"working_dir": str(ROOT), "excludes": [".git", ".venv", "runs"]}
     try:
         ray.init(
-            address=config.ray.address,
+            address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
             runtime_env=runtime,
-            **({} if _exists(config) else {"include_dashboard": False}),
+            **({"include_dashboard": False} if address == "local" else {}),
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = config.ray.address or os.environ.get("RAY_ADDRESS", "this machine")
-        raise MachineError(f"no Ray cluster at {where}: {error}") from error
+        raise MachineError(f"no Ray cluster at {address}: {error}") from error
     signals.install()  # over the handler that ray.init() has put in place
     try:
         yield
@@ -69,7 +72,3 @@ def cluster(config: Config) -> Iterator[None]:
 def num_cpus() -> int:
     """CPUs of the whole cluster."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def _exists(config: Config) -> bool:
-    return config.ray.address is not None or bool(os.environ.get("RAY_ADDRESS"))

@@ -20,6 +20,7 @@ from orchestration import stub
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
+from orchestration.files import check_manifest
 from orchestration.scorer import Execution, Scorer, SupernetSource
 from search_spaces.per_step import PerStepSpace
 from search_spaces.schedule import StepSchedule, even_grid
@@ -80,9 +81,15 @@ def network_setting(
 
 
 def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[float]) -> None:
-    """Raises ConfigError where a supernet lacks a width, or was trained on another chain."""
+    """Holds a supernet against what is to run on it.
+
+    Raises:
+        ConfigError: it lacks a width, or was trained on another chain.
+        DataError: it is missing or damaged.
+    """
     from orchestration.checkpoints import read_description
 
+    check_manifest(supernet_folder)
     supernet = read_description(supernet_folder)
     if not set(widths) <= set(supernet["widths"]):
         raise ConfigError(

@@ -1,10 +1,11 @@
-"""What test files share: one small Ray cluster for all of those that run actors themselves."""
+"""What test files share: a small Ray cluster for those that run actors, and a finished search."""
 
 import logging
 import os
 from pathlib import Path
 
 import pytest
+from commands import CONFIGS, run
 
 from orchestration.cluster import ENVIRONMENT, QUIET
 
@@ -28,3 +29,10 @@ def ray_cluster():
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def golden_stub(tmp_path_factory):
+    """The run directory of a search on the stub that nothing has interrupted, and its process."""
+    path = tmp_path_factory.mktemp("golden") / "stub"
+    return path, run("search", "--config", CONFIGS / "golden-stub.yaml", "--out", path)

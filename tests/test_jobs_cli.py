@@ -157,7 +157,7 @@ def main(invocation):
     try:
         if "{how}" == "ray":
             import ray
-            ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+            ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False)
             signals.install()
 
             @ray.remote

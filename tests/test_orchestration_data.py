@@ -138,19 +138,7 @@ def test_a_missing_shard_and_a_foreign_format_are_named(digits):
         load_arrays(digits.folder)
 
 
-@pytest.fixture(scope="module")
-def local_ray():
-    import ray
-
-    ours = not ray.is_initialized()
-    if ours:
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    if ours:
-        ray.shutdown()
-
-
-def test_ray_data_are_the_same_in_the_same_order(tmp_path, monkeypatch, local_ray):
+def test_ray_data_are_the_same_in_the_same_order(tmp_path, monkeypatch, ray_cluster):
     images = random_images(7)
     fake(monkeypatch, images, [0, 1, 1, 0, 1, 0, 0])
     monkeypatch.setattr(module, "SHARD_BYTES", 3 * 60)
