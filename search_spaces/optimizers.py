@@ -34,8 +34,10 @@ CROSSOVER, MUTATION = 0.3, 0.9  # probabilities
 OFFERED = 20  # children for each one that is asked
 # A child that shares all but its last steps costs next to nothing, but not nothing.
 CALLS_OF_A_CANDIDATE = 2.0
-# Qualities beyond this tell the surrogate nothing of where the front is.
-WORST_QUALITY = 4.0
+TRIES = 100  # draws for each genome that is asked, before the space counts as used up
+# Qualities beyond the worst tell the surrogate nothing of where the front is; its logarithm needs
+# some below.
+BEST_QUALITY, WORST_QUALITY = 0.01, 4.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,13 @@ class Optimizer(Protocol):
     """What a search needs of an optimizer."""
 
     def ask_generation(self, size: int) -> list[Candidate]:
-        """New candidates, at most `size`."""
+        """New candidates, at most `size`; none at all once the space is used up."""
 
     def tell_generation(self, candidates: Sequence[Candidate], losses: np.ndarray) -> None:
-        """Losses (n, 2) of a generation, in ask order; ValueError where one is not finite."""
+        """Losses (n, 2) of a generation, in ask order.
+
+        Raises ValueError, before anything is told, if one is missing or not finite.
+        """
 
 
 def make_optimizer(name: str, space: PerStepSpace, seed: int, population: int) -> Optimizer:
@@ -83,8 +88,10 @@ class Random:
 
     def ask_generation(self, size: int) -> list[Candidate]:
         """See `Optimizer`."""
-        generation = []
-        while len(generation) < size:
+        generation: list[Candidate] = []
+        for _ in range(TRIES * size):
+            if len(generation) == size:
+                break
             if self._queue:
                 drawn, genome = None, self._queue.popleft()
             else:
@@ -96,7 +103,7 @@ class Random:
 
     def tell_generation(self, candidates: Sequence[Candidate], losses: np.ndarray) -> None:
         """See `Optimizer`; what is told does not matter to it."""
-        for candidate, loss in zip(candidates, _finite(losses), strict=True):
+        for candidate, loss in zip(candidates, _checked(losses, len(candidates)), strict=True):
             if candidate.parameter is not None:
                 self._search.tell(candidate.parameter, list(loss))
 
@@ -123,17 +130,22 @@ class Nsga2:
             candidate = self._candidate()
             if _is_new(candidate.genome, self._asked):
                 generation.append(candidate)
-        if len(generation) < size:
+        if len(generation) < size and len(self._losses):  # no parents before the first losses
             generation += self._promising(size - len(generation))
         return generation
 
     def tell_generation(self, candidates: Sequence[Candidate], losses: np.ndarray) -> None:
         """See `Optimizer`."""
-        for candidate, loss in zip(candidates, _finite(losses), strict=True):
+        losses = _checked(losses, len(candidates))
+        for candidate, loss in zip(candidates, losses, strict=True):
             self._strategy.tell(candidate.parameter, list(loss))
-        self._genomes = np.concatenate([self._genomes, [c.genome for c in candidates]])
+        self._genomes = np.array([*self._genomes, *(c.genome for c in candidates)])
         self._losses = np.concatenate([self._losses, losses])
         self._strategy.select()
+
+    def survivors(self) -> np.ndarray:
+        """(n, S) of the parents of the next generation, best first: states worth keeping."""
+        return self._strategy.genomes()
 
     def _candidate(self) -> Candidate:
         parameter = self._strategy.ask()
@@ -148,9 +160,11 @@ class Nsga2:
             if len(offered) == OFFERED * size:
                 break
         children = list(offered.values())
+        if not children:
+            return []
         genomes = np.array([child.genome for child in children])
         expected = self._expected(genomes)
-        shared = _shared_genes(genomes, self._strategy.genomes())
+        shared = _shared_genes(genomes, self.survivors())
         front, chosen = self._losses, []
         for _ in range(min(size, len(children))):
             calls = (np.arange(genomes.shape[1]) >= shared[:, None]) & (genomes > 0)
@@ -169,13 +183,17 @@ class Nsga2:
         """(n, 2): quality by the surrogate, cost exactly, as a sum over steps."""
         informative = self._losses[:, 0] < WORST_QUALITY
         guess = Surrogate(
-            self._genomes[informative], self._losses[informative, 0], self._space.num_widths
+            self._genomes[informative],
+            np.maximum(self._losses[informative, 0], BEST_QUALITY),
+            self._space.num_widths,
         )
         counts, known = (
             _width_counts(g, self._space.num_widths) for g in (genomes, self._genomes)
         )
         cost_of_width = np.linalg.lstsq(known, self._losses[:, 1])[0]
-        return np.stack([guess(genomes), counts @ cost_of_width], axis=1)
+        expected = np.stack([guess(genomes), counts @ cost_of_width], axis=1)
+        # Linear algebra differs in the last bits between numbers of threads; choices must not.
+        return expected.round(6)
 
 
 class _ParetoStrategy(_EvolutionStrategy):
@@ -234,9 +252,10 @@ def _is_new(genome: np.ndarray, asked: set[bytes]) -> bool:
     return new
 
 
-def _finite(losses: np.ndarray) -> np.ndarray:
-    if not np.isfinite(losses).all():
-        raise ValueError(f"losses {losses[~np.isfinite(losses).all(axis=1)]} are not finite")
+def _checked(losses: np.ndarray, num_candidates: int) -> np.ndarray:
+    losses = np.asarray(losses, dtype=float).reshape(-1, 2)
+    if len(losses) != num_candidates or not np.isfinite(losses).all():
+        raise ValueError(f"losses are {losses}, expected {num_candidates} finite pairs")
     return losses
 
 

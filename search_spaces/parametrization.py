@@ -38,12 +38,13 @@ def spread_genome(units: np.ndarray, space: PerStepSpace) -> np.ndarray:
     """A genome (S,) from uniform numbers (2 S + 2,), savings spread from 0 to 1.
 
     The first decides the share of timesteps that are kept, the second how narrow widths are on the
-    whole, the others each timestep and each width.
+    whole, the others each timestep and each width. A cost is the product of both shares, so even
+    ones would nearly always save most of it: hence the root and the wide range of exponents.
     """
     keep, lean = units[:2]
     kept, place = units[2:].reshape(2, space.num_genes)
-    widths = 1 + (space.num_widths * place**4.0 ** (2 * lean - 1)).astype(np.int64)
-    genome = np.where(kept < keep, widths.clip(max=space.num_widths), 0)
+    widths = 1 + (space.num_widths * place**16.0 ** (2 * lean - 1)).astype(np.int64)
+    genome = np.where(kept < np.sqrt(keep), widths.clip(max=space.num_widths), 0)
     return space.repair(genome)
 
 

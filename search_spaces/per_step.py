@@ -13,6 +13,10 @@ from search_spaces.prefixes import Step
 
 # The uniform schedules: each width with these percentages of the S steps (rounded up).
 UNIFORM_PERCENTS = (100, 75, 50, 35, 25, 15)
+# First guesses, measured on digits: percentages of the S steps, share of the grid below the start,
+# and how much denser the steps are at low noise.
+GUESS_PERCENTS = (12, 16, 22, 30, 40)
+START_SHARE, SPACING_POWER = 0.7, 1.5
 
 
 @dataclass(frozen=True)
@@ -82,46 +86,54 @@ class PerStepSpace:
         n steps are kept at the rising grid indices floor(i S / n), as diffusers' "leading"
         spacing does; the first of the list is the baseline (every timestep at full width).
         """
-        counts = dict.fromkeys(-(-self.num_genes * p // 100) for p in UNIFORM_PERCENTS)
-        return [
-            self.even(count, narrow=gene, wide=gene)
-            for gene in range(self.num_widths, 0, -1)
-            for count in counts
-        ]
+        genomes = []
+        for gene in range(self.num_widths, 0, -1):
+            for count in self._counts(UNIFORM_PERCENTS):
+                rising = np.arange(count) * self.num_genes // count
+                genomes.append(self._place(rising, np.full(count, gene)))
+        return genomes
 
     def one_switch(self) -> list[np.ndarray]:
         """Schedules that run narrow first and wide last, best guesses first, without repeats.
 
-        Widest steps at the low-noise end, one of the narrower widths before them, for several
-        switch points, counts and starts below the noisiest timestep (T-Stitch, Pan et al. 2024).
+        The first ones have few steps, denser at low noise, and start well below the noisiest
+        timestep: the k-th of n from the clean end is at START_SHARE (k / n)^SPACING_POWER of the
+        grid. The others run every timestep below a start. (One switch: T-Stitch, Pan et al. 2024;
+        uneven steps that start late: AutoDiffusion, Li et al. 2023.)
         """
-        genomes = [
-            self.even(-(-self.num_genes * percent * start // 10000), narrow, wide, start, switch)
-            for percent, wide in ((100, 0), (75, 0), (50, 0), (100, 1), (50, 1), (35, 1))
-            for start in (80, 60)
-            for switch in (50, 70, 30)
-            for narrow, wide in ((self.num_widths - wide - 2, self.num_widths - wide),)
-            if narrow >= 1
-        ]
-        unique = {genome.tobytes(): genome for genome in genomes}
-        return list(unique.values())
+        genomes = []
+        for num_narrower, narrow_percent in ((1, 30), (2, 50)):
+            for count in self._counts(GUESS_PERCENTS):
+                share = ((np.arange(count) + 1) / count) ** SPACING_POWER
+                rising = np.round((START_SHARE * self.num_genes - 1) * share).astype(int)
+                genomes.append(self._switched(rising, 0, num_narrower, narrow_percent))
+        for narrow_percent in (50, 70, 30):
+            for below_widest in (0, 1):
+                rising = np.arange(-(-self.num_genes * 4 // 5))
+                genomes.append(self._switched(rising, below_widest, 2, narrow_percent))
+        return list({genome.tobytes(): genome for genome in genomes}.values())
 
-    def even(
-        self, count: int, narrow: int, wide: int, start: int = 100, switch: int = 0
+    def _counts(self, percents: tuple[int, ...]) -> list[int]:
+        """Numbers of steps, each once."""
+        return list(dict.fromkeys(-(-self.num_genes * percent // 100) for percent in percents))
+
+    def _switched(
+        self, rising: np.ndarray, below_widest: int, num_narrower: int, narrow_percent: int
     ) -> np.ndarray:
-        """Genome of `count` evenly spaced steps, `narrow` gene first, then `wide`.
+        """A genome with one switch of width.
 
         Args:
-            count: number of kept steps, at most as many as there are.
-            narrow: gene of the noisiest steps.
-            wide: gene of the others.
-            start: percentage of the grid, from its clean end, that the steps are spread over.
-            switch: percentage of the steps that are narrow.
+            rising: kept grid indices, counted from the clean end.
+            below_widest: how many widths the wide steps are below the widest.
+            num_narrower: how many widths the narrow steps are below the wide ones.
+            narrow_percent: percentage of the steps, the noisiest, that are narrow.
         """
+        wide = max(self.num_widths - below_widest, 1)
+        num_wide = len(rising) - len(rising) * narrow_percent // 100
+        is_wide = np.arange(len(rising)) < num_wide
+        return self._place(rising, np.where(is_wide, wide, max(wide - num_narrower, 1)))
+
+    def _place(self, rising: np.ndarray, genes: np.ndarray) -> np.ndarray:
         genome = np.zeros(self.num_genes, dtype=np.int64)
-        span = max(self.num_genes * start // 100, 1)
-        count = min(count, span)
-        rising = np.arange(count) * span // count
-        num_wide = count - count * switch // 100
-        genome[self.num_genes - 1 - rising] = np.where(np.arange(count) < num_wide, wide, narrow)
+        genome[self.num_genes - 1 - rising.clip(0)] = genes
         return genome

@@ -9,7 +9,9 @@ the same step. Rasmussen and Williams (2006), "Gaussian Processes for Machine Le
 import numpy as np
 
 SMOOTHING = 8.0  # grid positions
-NOISE = 1e-2  # variance of the observations, as a share of the prior's
+
+LINEAR = 3.0  # variance of the linear part, as a multiple of the squared exponential one's
+NOISE = 1e-2  # variance of the observations, in the same unit
 # Scored schedules that a guess is made from: the newest, for a guess costs their number cubed.
 MOST_OBSERVATIONS = 800
 
@@ -41,7 +43,7 @@ class Surrogate:
         """A linear and a squared exponential part, (len(points), number of observations)."""
         inner = points @ self._inputs.T
         squares = (points**2).sum(axis=1)[:, None] + (self._inputs**2).sum(axis=1)
-        return inner / self._scale + np.exp((2 * inner - squares) / self._scale)
+        return LINEAR * inner / self._scale + np.exp((2 * inner - squares) / self._scale)
 
     def _embed(self, genomes: np.ndarray) -> np.ndarray:
         smooth = np.einsum("nsf,sk->nfk", profiles(genomes, self._num_widths), self._basis)
@@ -51,15 +53,15 @@ class Surrogate:
 def profiles(genomes: np.ndarray, num_widths: int) -> np.ndarray:
     """(n, S, 1 + K): what covers each grid position.
 
-    The logarithm of the length of the covering step (grid positions to the next one), 1 before
-    the first step, and for each of the K - 1 narrower genes 1 where the step is at most that wide.
+    The root of the covering step's length (in grid positions), 1 before the
+    first step, and for each of the K - 1 narrower genes 1 where the step is at most that wide.
     """
     result = np.zeros((*genomes.shape, 1 + num_widths))
     for row, genome in zip(result, genomes, strict=True):
         kept = np.flatnonzero(genome)
         lengths = np.diff(np.append(kept, len(genome)))
         row[: kept[0], 1] = 1
-        row[kept[0] :, 0] = np.log(np.repeat(lengths, lengths))
+        row[kept[0] :, 0] = np.sqrt(np.repeat(lengths, lengths))
         covering = np.repeat(genome[kept], lengths)
         row[kept[0] :, 2:] = covering[:, None] <= np.arange(1, num_widths)
     return result

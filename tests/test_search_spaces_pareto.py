@@ -8,6 +8,7 @@ from search_spaces.pareto import (
     crowding_distance,
     dominated,
     hypervolume,
+    improvements,
     non_dominated,
     ranks,
 )
@@ -51,11 +52,16 @@ def test_against_brute_force(seed):
     lost = [area - area_by_cells(np.delete(points, i, axis=0), reference) for i in range(1 + seed)]
     assert contributions(points, reference).tolist() == lost
 
+    offered = random_points(100 + seed, count=30)
+    added = [area_by_cells([*points, point], reference) - area for point in offered]
+    assert improvements(offered, points, reference).tolist() == added
+
 
 def test_empty():
     empty = np.zeros((0, 2))
     assert dominated(empty).shape == ranks(empty).shape == (0,)
     assert hypervolume(empty, np.ones(2)) == 0
+    assert improvements(np.array([[0.5, 0.25]]), empty, np.ones(2)).tolist() == [0.375]
 
 
 def test_hypervolume_converges_to_the_closed_form():
