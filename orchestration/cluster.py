@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from orchestration.config import Config
 from orchestration.errors import MachineError
 
 ROOT = Path(__file__).parents[1]
+
+CONNECT_TIMEOUT_S = 10
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -46,6 +49,7 @@ def cluster(config: Config) -> Iterator[None]:
         MachineError: the cluster does not answer.
     """
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
+    _check_answers(address)
     # Ray reads these when it starts; what the user has set is left alone.
     for name, value in {**QUIET, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
@@ -67,6 +71,16 @@ def cluster(config: Config) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Raises MachineError where nothing listens; Ray itself would try for six minutes."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise MachineError(f"no Ray cluster at {address}: {error}") from error
 
 
 def num_cpus() -> int:

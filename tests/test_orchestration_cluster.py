@@ -1,0 +1,90 @@
+import socket
+
+import pytest
+import ray
+
+from orchestration import cluster as module
+from orchestration import config as configs
+from orchestration.cluster import cluster, num_cpus
+from orchestration.errors import MachineError
+
+
+def load(*overrides):
+    return configs.load(None, ["search.budget=1", *overrides])
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What Ray is asked for, in place of asking it."""
+    calls = []
+    monkeypatch.setattr(ray, "init", lambda **options: calls.append(options))
+    monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
+    monkeypatch.setattr(module.signals, "install", lambda: calls.append("signals"))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return calls
+
+
+@pytest.fixture
+def listener():
+    """An address where something answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_command_has_a_cluster_of_its_own_unless_told_of_one(asked):
+    with cluster(load()):
+        options = asked[0]
+        assert options["address"] == "local" and options["include_dashboard"] is False
+        assert "working_dir" not in options["runtime_env"]
+        assert asked[1:] == ["signals"]  # after Ray has put its own in place
+    assert asked[2:] == ["shutdown"]
+
+
+def test_a_submitted_job_joins_the_cluster_it_was_submitted_to(asked, listener, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", listener)
+    with cluster(load()):
+        assert asked[0]["address"] == listener and "include_dashboard" not in asked[0]
+        assert "working_dir" not in asked[0]["runtime_env"]  # the job has brought it
+
+
+def test_a_given_cluster_is_sent_the_code(asked, listener, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with cluster(load(f"ray.address={listener}")):
+        assert asked[0]["address"] == listener
+        assert asked[0]["runtime_env"]["working_dir"] == str(module.ROOT)
+
+
+def test_every_process_of_the_cluster_has_one_thread(asked):
+    with cluster(load()):
+        assert asked[0]["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+
+
+def test_what_fails_while_it_is_used_is_not_taken_for_the_clusters_fault(asked):
+    with pytest.raises(ValueError, match="^odd$"), cluster(load()):
+        raise ValueError("odd")
+    assert asked[-1] == "shutdown"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"])
+def test_a_cluster_that_is_not_there_is_told_at_once(asked, address):
+    with pytest.raises(MachineError, match="no Ray cluster at .*:1: "), cluster(
+        load(f"ray.address='{address}'")
+    ):
+        raise AssertionError("it was found")
+    assert asked == []
+
+
+def test_what_ray_says_of_a_cluster_is_passed_on(asked, monkeypatch):
+    def refuse(**options):
+        raise ConnectionError("wrong version")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(MachineError, match="no Ray cluster at local: wrong version"):
+        cluster(load()).__enter__()
+
+
+def test_the_cpus_are_those_of_the_whole_cluster(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 5.0, "memory": 1e9})
+    assert num_cpus() == 5
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})
+    assert num_cpus() == 1
