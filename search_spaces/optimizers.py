@@ -34,7 +34,7 @@ CROSSOVER, MUTATION = 0.3, 0.9  # probabilities
 OFFERED = 20  # children for each one that is asked
 # A child that shares all but its last steps costs next to nothing, but not nothing.
 CALLS_OF_A_CANDIDATE = 2.0
-TRIES = 100  # draws for each genome that is asked, before the space counts as used up
+TRIES = 20  # draws for each genome that is asked, before the space counts as used up
 # Qualities beyond the worst tell the surrogate nothing of where the front is; its logarithm needs
 # some below.
 BEST_QUALITY, WORST_QUALITY = 0.01, 4.0

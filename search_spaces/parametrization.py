@@ -20,6 +20,7 @@ def genome_parameter(space: PerStepSpace, seed: int) -> ng.p.Array:
         seed: of all randomness that comes of the parameter.
     """
     parameter = ng.p.Array(init=np.full(space.num_genes, float(space.num_widths)))
+    parameter.set_mutation(sigma=0.1)  # unused, but must be small beside the bounds
     parameter.set_bounds(-0.499, space.num_widths + 0.499).set_integer_casting()
     parameter = _GenomeCrossover()(_GenomeMutation(space.num_widths)(parameter))
     parameter.random_state.seed(seed)

@@ -1,0 +1,140 @@
+"""Optimizers: what they ask, that they repeat nothing and everything, and how well they search."""
+
+import json
+
+import numpy as np
+import pytest
+from toy_schedules import SPACE, toy_losses
+
+from search_spaces import pareto
+from search_spaces.optimizers import BOX, OPTIMIZERS, make_optimizer
+from search_spaces.per_step import PerStepSpace
+from search_spaces.prefixes import count_calls
+
+NUM_UNIFORM = len(SPACE.uniform())
+SMALL = PerStepSpace((20, 10, 0), (1.0, 0.5))
+
+
+def small_losses(genomes):
+    """Wide steps at low noise are worth most; any formula will do."""
+    weight = np.arange(1, 4)
+    return np.array([(3 - (g * weight).sum() / 6, g.sum() / 6) for g in genomes])
+
+
+def run(optimizer, losses_of, sizes):
+    """Genomes and losses of generations asked and told in turn."""
+    genomes, losses = [], []
+    for size in sizes:
+        candidates = optimizer.ask_generation(size)
+        genomes.append([c.genome.tolist() for c in candidates])
+        losses.append(losses_of([c.genome for c in candidates]))
+        optimizer.tell_generation(candidates, losses[-1])
+    return genomes, losses
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="nsga3.*nsga2, random"):
+        make_optimizer("nsga3", SPACE, 0, 8)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_uniform_schedules_come_first(name):
+    asked = make_optimizer(name, SPACE, 0, 8).ask_generation(NUM_UNIFORM)
+    assert [c.genome.tolist() for c in asked] == [g.tolist() for g in SPACE.uniform()]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_same_seed_and_tells_same_candidates_another_seed_others(name):
+    sizes = [24, 12, 8, 8]
+    first = run(make_optimizer(name, SPACE, 3, 8), toy_losses, sizes)[0]
+    np.random.seed(0)  # the global state has no say
+    assert run(make_optimizer(name, SPACE, 3, 8), toy_losses, sizes)[0] == first
+    assert run(make_optimizer(name, SPACE, 4, 8), toy_losses, sizes)[0][-1] != first[-1]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_replayed_losses_give_the_same_continuation(name):
+    sizes = [24, 12, 8, 5]
+    original = make_optimizer(name, SPACE, 1, 8)
+    genomes, losses = run(original, toy_losses, sizes)
+    journal = iter(json.loads(json.dumps([pairs.tolist() for pairs in losses])))
+    resumed = make_optimizer(name, SPACE, 1, 8)
+    assert run(resumed, lambda _: np.array(next(journal)), sizes)[0] == genomes
+    following = [[c.genome.tolist() for c in o.ask_generation(8)] for o in (original, resumed)]
+    assert following[0] == following[1]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_genome_is_asked_twice_and_all_are_schedules(name):
+    genomes, _ = run(make_optimizer(name, SPACE, 0, 8), toy_losses, [7, 30, 30, 30])
+    asked = [tuple(genome) for generation in genomes for genome in generation]
+    assert len(set(asked)) == len(asked)
+    for genome in asked:
+        SPACE.decode(np.array(genome))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_space_can_be_used_up(name):
+    """3^3 - 1 genomes; a first generation larger than the warm start comes in parts."""
+    genomes, _ = run(make_optimizer(name, SMALL, 0, 8), small_losses, [12] * 5)
+    asked = [tuple(genome) for generation in genomes for genome in generation]
+    assert 20 < len(set(asked)) == len(asked) <= 26
+    assert len(genomes[0]) > 0
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "bad", [[[1.0, np.nan], [1.0, 1.0]], [[np.inf, 1.0], [1.0, 1.0]], [[1.0, 1.0]]]
+)
+def test_bad_losses_are_refused_before_anything_is_told(name, bad):
+    optimizer, twin = (make_optimizer(name, SMALL, 0, 8) for _ in range(2))
+    candidates = optimizer.ask_generation(2)
+    with pytest.raises(ValueError, match="expected 2 finite pairs"):
+        optimizer.tell_generation(candidates, np.array(bad))
+    good = small_losses([c.genome for c in candidates])
+    optimizer.tell_generation(candidates, good)
+    twin.tell_generation(twin.ask_generation(2), good)
+    sizes = [4, 4, 4]
+    assert run(optimizer, small_losses, sizes)[0] == run(twin, small_losses, sizes)[0]
+
+
+def test_parents_are_the_best_ranks_in_the_box_then_the_least_crowded():
+    optimizer = make_optimizer("nsga2", SPACE, 0, 4)
+    candidates = optimizer.ask_generation(8)
+    outside = [(2.5, 0.01), (3.0, 0.005)]
+    front = [(0.9, 0.9), (1.8, 0.2), (1.0, 0.5), (1.01, 0.49), (1.4, 0.3)]
+    optimizer.tell_generation(candidates, np.array([*outside, *front, (1.9, 0.9)]))
+    # The ends, then of the middle ones those with the widest gaps around them.
+    expected = [candidates[i].genome.tolist() for i in (2, 3, 6, 5)]
+    assert sorted(optimizer.survivors().tolist()) == sorted(expected)
+
+
+def test_nsga2_beats_uniform_schedules_and_random_search_on_the_toy_landscape():
+    """144 candidates beyond the uniform ones; the landscape has the measured qualities."""
+    box_of_uniform = pareto.hypervolume(toy_losses(SPACE.uniform()), BOX)
+    gain, savings = {}, {}
+    for name in OPTIMIZERS:
+        losses = np.concatenate(run(make_optimizer(name, SPACE, 0, 24), toy_losses, [24] * 7)[1])
+        gain[name] = pareto.hypervolume(losses, BOX) / box_of_uniform
+        savings[name] = 1 - losses[losses[:, 0] <= 1.03, 1].min()
+        if name == "nsga2":
+            front = losses[pareto.non_dominated(losses)]
+            assert (front <= BOX).all(axis=1).sum() >= 12
+    assert gain["nsga2"] > 1.19 and gain["nsga2"] > gain["random"] + 0.15
+    assert savings["nsga2"] > 0.44 and savings["random"] < 0.1
+
+
+def test_children_share_prefixes_with_survivors():
+    """Random mutants of 8 to 50 steps share a few; the chosen ones must share most."""
+    optimizer = make_optimizer("nsga2", SPACE, 0, 24)
+    run(optimizer, toy_losses, [24] * 4)
+    known = [SPACE.decode(genome) for genome in optimizer.survivors()]
+    steps = [SPACE.decode(c.genome) for c in optimizer.ask_generation(24)]
+    assert count_calls(steps, known) < 0.75 * sum(map(len, steps))
+
+
+def test_random_candidates_are_spread_over_savings():
+    optimizer = make_optimizer("random", SPACE, 0, 8)
+    run(optimizer, toy_losses, [24])
+    costs = toy_losses([c.genome for c in optimizer.ask_generation(200)])[:, 1]
+    assert np.histogram(costs, bins=5, range=(0, 1))[0].min() >= 10
