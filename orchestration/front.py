@@ -13,7 +13,7 @@ import numpy as np
 from models.intervals import Replicates, estimate, paired
 from orchestration.journal import Record
 from orchestration.members import FORMAT, Front, Member
-from orchestration.search import REFERENCE_POINT, Problem, no_loss, relative
+from orchestration.search import Problem, no_loss, relative
 from search_spaces import pareto
 
 

@@ -19,13 +19,10 @@ from models.intervals import Replicates, estimate, paired
 from orchestration.journal import Record
 from orchestration.sections import Search
 from search_spaces import pareto
-from search_spaces.optimizers import Optimizer
+from search_spaces.optimizers import REFERENCE_POINT, Optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls, shared_length
 from search_spaces.schedule import StepSchedule
-
-# A front is judged in the box below twice the baseline's quality and once its MACs.
-REFERENCE_POINT = np.array([2.0, 1.0])  # (quality, cost), relative
 
 Step = tuple[int, float]
 
@@ -128,7 +125,8 @@ def search(
         if [record.steps for record in replayed] != steps[: len(replayed)]:
             raise ValueError("the journal's candidates are not those of this search")
         if len(replayed) < len(asked):
-            history += scoring.records(index, steps, history[:done], replayed)
+            kept = [problem.space.decode(genome) for genome in optimizer.survivors()]
+            history += scoring.records(index, steps, kept, done, replayed)
         scored = history[: done + len(asked)]
         if asked:
             optimizer.tell_generation(asked, relative(scored[done:], scored[0]))
@@ -164,22 +162,30 @@ class _Scoring:
         self,
         generation: int,
         steps: Sequence[tuple[Step, ...]],
-        earlier: Sequence[Record],
+        kept: Sequence[Sequence[Step]],
+        done: int,
         replayed: Sequence[Record],
     ) -> list[Record]:
-        """Records of those candidates of a generation that were not replayed."""
+        """Records of those candidates of a generation that were not replayed.
+
+        Args:
+            generation: its index.
+            steps: of all its candidates.
+            kept: schedules that they may share steps with.
+            done: candidates before it.
+            replayed: records that are there already, of its first candidates.
+        """
         settings = self.problem.settings
-        kept = [record.steps for record in survivors(earlier, settings.population)]
         self.pool.keep(kept)
         new = list(steps[len(replayed) :])
-        if self.baseline is None and (earlier or replayed):  # a resumed search
+        if self.baseline is None and (done or replayed):  # a resumed search
             new.append(self.problem.chain.steps)
         scores = self.pool.distances(new, settings.noise_seed, settings.num_images)
         if self.baseline is None:  # the first candidate of all is the baseline
-            self.baseline = scores.pop() if earlier or replayed else scores[0]
+            self.baseline = scores.pop() if done or replayed else scores[0]
         charged = charge(steps, kept)
         return [
-            self._record(len(earlier) + i, generation, steps[i], score, charged[i])
+            self._record(done + i, generation, steps[i], score, charged[i])
             for i, score in enumerate(scores, len(replayed))
         ]
 
@@ -220,14 +226,6 @@ def no_loss(record: Record) -> bool:
     was, fresh noise tells.
     """
     return record.delta <= 0
-
-
-def survivors(records: Sequence[Record], size: int) -> list[Record]:
-    """The candidates that an elitist optimizer goes on from: the best `size` by Pareto rank."""
-    if len(records) <= size:
-        return list(records)
-    ranks = pareto.ranks(relative(records, records[0]))
-    return [records[i] for i in np.argsort(ranks, kind="stable")[:size]]
 
 
 def charge(schedules: Sequence[Sequence[Step]], kept: Sequence[Sequence[Step]]) -> list[int]:

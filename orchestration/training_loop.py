@@ -64,7 +64,9 @@ class Training:
         # Workers average gradients as if their shares were equal
         self.weight = len(self.batch_rows) / share
         network = network_arguments(config, tuple(images.shape[1:]))
-        self.supernet = build_supernet(network, config.supernet.widths, train.seed).to(device)
+        supernet = build_supernet(network, config.supernet.widths, train.seed)
+        # Convolutions of few channels train up to 1.5 times as fast as in contiguous layout
+        self.supernet = supernet.to(device=device, memory_format=torch.channels_last)
         alphas = alphas_cumprod(linear_betas(config.diffusion.num_train_timesteps))
         loss = SandwichLoss(self.supernet, alphas.to(device))
         self.loss = loss if num_workers == 1 else _replicated(loss)
@@ -147,7 +149,10 @@ class Training:
         self.ema.load_state(dict(_under("ema/", state.tensors)))
         for key, moment in _under("adam/", state.tensors):
             kind, _, name = key.partition("/")
-            self.optimizer.state[self.parameters[name]][kind] = moment.to(self.images.device)
+            parameter = self.parameters[name]
+            if moment.shape == parameter.shape:  # fused Adam reads memory in its order
+                moment = torch.empty_like(parameter).copy_(moment)
+            self.optimizer.state[parameter][kind] = moment
         self.iteration, self.rows = state.iteration, list(state.rows)
 
     def _is_due(self, every: int) -> bool:

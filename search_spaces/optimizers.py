@@ -26,8 +26,9 @@ from search_spaces.surrogate import Surrogate
 
 OPTIMIZERS = ("nsga2", "random")
 
-# The front is judged in the box below twice the baseline's quality and once its cost.
-BOX = np.array([2.0, 1.0])
+# (quality, cost), relative: a front is judged in the box below twice the baseline's quality and
+# once its cost.
+REFERENCE_POINT = np.array([2.0, 1.0])
 
 NUM_ONE_SWITCH = 12  # one-switch schedules in the first generations
 CROSSOVER, MUTATION = 0.3, 0.9  # probabilities
@@ -59,6 +60,9 @@ class Optimizer(Protocol):
 
         Raises ValueError, before anything is told, if one is missing or not finite.
         """
+
+    def survivors(self) -> np.ndarray:
+        """(n, S) genomes that the next generation descends from: states worth keeping."""
 
 
 def make_optimizer(name: str, space: PerStepSpace, seed: int, population: int) -> Optimizer:
@@ -107,6 +111,10 @@ class Random:
             if candidate.parameter is not None:
                 self._search.tell(candidate.parameter, list(loss))
 
+    def survivors(self) -> np.ndarray:
+        """See `Optimizer`; what is drawn at random descends from nothing."""
+        return np.zeros((0, self._space.num_genes), dtype=np.int64)
+
 
 class Nsga2:
     """Elitist evolution on Pareto ranks, with children chosen by a surrogate."""
@@ -144,7 +152,7 @@ class Nsga2:
         self._strategy.select()
 
     def survivors(self) -> np.ndarray:
-        """(n, S) of the parents of the next generation, best first: states worth keeping."""
+        """See `Optimizer`; the best first."""
         return self._strategy.genomes()
 
     def _candidate(self) -> Candidate:
@@ -168,7 +176,7 @@ class Nsga2:
         front, chosen = self._losses, []
         for _ in range(min(size, len(children))):
             calls = (np.arange(genomes.shape[1]) >= shared[:, None]) & (genomes > 0)
-            gain = pareto.improvements(expected, front, BOX)
+            gain = pareto.improvements(expected, front, REFERENCE_POINT)
             gain /= calls.sum(axis=1) + CALLS_OF_A_CANDIDATE
             gain[chosen] = -1
             best = int(gain.argmax())
@@ -218,7 +226,7 @@ class _ParetoStrategy(_EvolutionStrategy):
         everyone = [*self._parents, *self._told]
         points = np.array([parameter.losses for parameter in everyone])
         ranks = pareto.ranks(points)
-        outside = (points > BOX).any(axis=1)
+        outside = (points > REFERENCE_POINT).any(axis=1)
         ranks[outside] += ranks.max() + 1
         crowding = np.zeros(len(points))
         for rank in np.unique(ranks):

@@ -7,7 +7,7 @@ import pytest
 from toy_schedules import SPACE, toy_losses
 
 from search_spaces import pareto
-from search_spaces.optimizers import BOX, OPTIMIZERS, make_optimizer
+from search_spaces.optimizers import OPTIMIZERS, REFERENCE_POINT, make_optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls
 
@@ -111,15 +111,15 @@ def test_parents_are_the_best_ranks_in_the_box_then_the_least_crowded():
 
 def test_nsga2_beats_uniform_schedules_and_random_search_on_the_toy_landscape():
     """144 candidates beyond the uniform ones; the landscape has the measured qualities."""
-    box_of_uniform = pareto.hypervolume(toy_losses(SPACE.uniform()), BOX)
+    box_of_uniform = pareto.hypervolume(toy_losses(SPACE.uniform()), REFERENCE_POINT)
     gain, savings = {}, {}
     for name in OPTIMIZERS:
         losses = np.concatenate(run(make_optimizer(name, SPACE, 0, 24), toy_losses, [24] * 7)[1])
-        gain[name] = pareto.hypervolume(losses, BOX) / box_of_uniform
+        gain[name] = pareto.hypervolume(losses, REFERENCE_POINT) / box_of_uniform
         savings[name] = 1 - losses[losses[:, 0] <= 1.03, 1].min()
         if name == "nsga2":
             front = losses[pareto.non_dominated(losses)]
-            assert (front <= BOX).all(axis=1).sum() >= 12
+            assert (front <= REFERENCE_POINT).all(axis=1).sum() >= 12
     assert gain["nsga2"] > 1.19 and gain["nsga2"] > gain["random"] + 0.15
     assert savings["nsga2"] > 0.44 and savings["random"] < 0.1
 
