@@ -10,12 +10,14 @@ that a mistake in the configuration is answered at once.
 
 Exit codes: 0 done; 1 our own fault (traceback in `<out>/error.log`); 2 bad config or arguments; 3
 bad data or artifact; 4 environment (disk, lock, cluster); 130 and 143 interrupted by SIGINT and
-SIGTERM. stderr gets one line, and a traceback only with `--debug`.
+SIGTERM, 141 by a pipe whose reader has gone. stderr gets one line, and a traceback only with
+`--debug`.
 """
 
 import argparse
 import errno
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -77,7 +79,7 @@ def run(
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # progress is seen at once through a pipe too
     try:
-        arguments = _parser(name, description, add_arguments).parse_args(argv)
+        arguments = _parser(name, description, add_arguments, default).parse_args(argv)
     except ConfigError as error:
         return _say(name, error.exit_code, f"error: {error}")
     try:
@@ -121,7 +123,9 @@ def _parser(
     name: str,
     description: str | None,
     add_arguments: Callable[[argparse.ArgumentParser], None] | None,
+    default: Path | Callable[[argparse.Namespace], Path],
 ) -> argparse.ArgumentParser:
+    base = default.name if isinstance(default, Path) else "the schedule's run"
     parser = _Parser(
         prog=f"python -m jobs.{name}",
         description=description,
@@ -132,7 +136,7 @@ def _parser(
         add_arguments(parser)
     common = parser.add_argument_group("common to all commands")
     common.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"YAML over the defaults of {DEFAULT.name}"
+        "--config", type=Path, metavar="FILE", help=f"YAML over the values of {base}"
     )
     common.add_argument(
         "--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE",
@@ -171,6 +175,9 @@ def _judge(error: BaseException) -> tuple[int, str]:
         by_ray = isinstance(error, SystemExit) and error.code == signal.SIGTERM
         number = signals.received() or (signal.SIGTERM if by_ray else signal.SIGINT)
         return 128 + number, "interrupted; the same command resumes"
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed yet
+        return 128 + signal.SIGPIPE, "nobody reads the output any more; the same command resumes"
     known = _known(error)
     if known is not None:
         return known.exit_code, f"error: {known}"

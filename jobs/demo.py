@@ -8,15 +8,11 @@ import sys
 
 from jobs import cli
 from jobs.search import search
-from orchestration.dry_run import plan
 
 
 def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
-    if invocation.dry_run:
-        print(plan(invocation.config, invocation.out, trains=True, searches=True))
-    else:
-        search(invocation, "demo", supernet=None)
+    search(invocation, "demo", supernet=None)
 
 
 if __name__ == "__main__":

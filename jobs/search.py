@@ -26,16 +26,18 @@ def main(invocation: cli.Invocation) -> None:
     if supernet is not None:
         supernet = supernet.expanduser().resolve()
         read_json(supernet / MANIFEST)  # so that a missing one is told at once
-    if invocation.dry_run:
-        print(plan(invocation.config, invocation.out, trains=supernet is None, searches=True))
-    else:
-        search(invocation, "search", supernet)
+    search(invocation, "search", supernet)
 
 
 def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> None:
-    """Trains if need be, searches, reports."""
+    """Trains if need be, searches, reports; or only tells the plan."""
     config = invocation.config
+    planned = plan(config, invocation.out, trains=supernet is None, searches=True)
+    if invocation.dry_run:
+        print(planned)
+        return
     with open_run(invocation.out, config) as run:
+        print(planned)
         from rich.console import Console  # heavy, as the others: not before the run is ours
 
         from orchestration import pipeline

@@ -13,10 +13,12 @@ from orchestration.rundir import open_run
 def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     config = invocation.config
+    planned = plan(config, invocation.out, trains=True, searches=False)
     if invocation.dry_run:
-        print(plan(config, invocation.out, trains=True, searches=False))
+        print(planned)
         return
     with open_run(invocation.out, config) as run:
+        print(planned)
         from orchestration import pipeline  # heavy: not before the run is ours
         from orchestration.cluster import cluster
 

@@ -36,10 +36,12 @@ def describe_training(config: Config) -> list[str]:
     shape = " x ".join(map(str, header.shape))
     labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
     train = config.train
+    number = train.num_workers
+    workers = "a worker for each GPU or CPU" if number is None else f"{number} workers"
     return [
         f"data: {header.name}, {header.count:,} images of {shape}, {labels}",
         f"supernet: widths {_listed(config.supernet.widths)}, {train.iterations:,} iterations of"
-        f" {train.batch_size} images on {train.num_workers} workers",
+        f" {train.batch_size} images on {workers}",
     ]
 
 

@@ -15,6 +15,7 @@ from orchestration.journal import Record
 from orchestration.members import FORMAT, Front, Member
 from orchestration.search import Problem, no_loss, relative
 from search_spaces import pareto
+from search_spaces.optimizers import REFERENCE_POINT
 
 
 def choose_members(records: Sequence[Record], limit: int) -> list[Record]:

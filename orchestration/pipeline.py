@@ -12,7 +12,7 @@ from pathlib import Path
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
 from orchestration.dry_run import check_network
-from orchestration.extractor import ensure_extractor
+from orchestration.extractor import ensure_extractor, extractor_folder
 from orchestration.files import read_json, write_bytes
 from orchestration.image_grids import samples_png
 from orchestration.journal import Journal
@@ -80,6 +80,9 @@ def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: S
     images = data.prepare(config.data, run.cache)
     check_network(config, images.header.shape)
 
+    if not run.supernet.exists():
+        say("train   starts ...")
+
     def tell(row: Row) -> None:
         say(training_line(row))
         losses = {f"loss/width {width:g}": loss for width, loss in row.losses.items()}
@@ -111,6 +114,8 @@ def find_setting(
     if supernet is not None:
         setting.check_fits(supernet, chain, config.supernet.widths)
     images = data.prepare(config.data, run.cache)
+    if not extractor_folder(config, images, run.cache).exists():
+        say("data    a classifier learns the labels: quality is measured on its features ...")
     extractor = ensure_extractor(config, images, run.cache)
     folder = supernet or ensure_supernet(config, run, track, say)
     return setting.network_setting(config, chain, folder, extractor)

@@ -88,7 +88,10 @@ class Supernet(Section):
 
 
 class Train(Section):
-    """Training of the supernet; `batch_size` is that of all workers together."""
+    """Training of the supernet; `batch_size` is that of all `num_workers` together.
+
+    Without a number there is a worker for each GPU, or else each CPU, of the cluster.
+    """
 
     iterations: Count = 1500
     batch_size: Count = 128
@@ -97,7 +100,7 @@ class Train(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     clip_norm: Positive = 1.0
     seed: Seed = 0
-    num_workers: Count = 1
+    num_workers: Count | None = None
     threads: Count = 1
     report_every: Count = 25
     checkpoint_every: Count = 250
@@ -107,7 +110,7 @@ class Train(Section):
         if self.warmup_iterations > self.iterations:
             expected = f"at most train.iterations ({self.iterations})"
             raise wrong("train.warmup_iterations", self.warmup_iterations, expected)
-        if self.num_workers > self.batch_size:
+        if self.num_workers is not None and self.num_workers > self.batch_size:
             expected = f"at most train.batch_size ({self.batch_size})"
             raise wrong("train.num_workers", self.num_workers, expected)
         return self

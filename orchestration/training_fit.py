@@ -28,6 +28,9 @@ from orchestration.training_worker import work
 MAX_FAILURES = 3
 POLL_S = 0.5
 
+# With fewer rows than these a CPU would rather run one worker less.
+ROWS_OF_A_WORKER = 32
+
 
 def fit(
     config: Config, data_folder: Path, folder: Path, on_progress: Callable[[Row], None]
@@ -59,11 +62,18 @@ def fit(
 def _scaling(train: Train) -> ray.train.ScalingConfig:
     """Workers and what each of them takes: a GPU where the cluster has any."""
     num_gpus = int(ray.cluster_resources().get("GPU", 0))
-    num_workers = train.num_workers or min(train.batch_size, num_gpus or num_cpus())
+    num_workers = train.num_workers
+    if num_workers is None:
+        places = num_gpus or num_cpus() // train.threads
+        num_workers = max(1, min(places, train.batch_size // ROWS_OF_A_WORKER))
     if num_workers * train.threads > num_cpus():
         raise MachineError(
             f"the cluster has {num_cpus()} CPUs; expected train.num_workers ({num_workers}) x"
             f" train.threads ({train.threads}) of them"
+        )
+    if 0 < num_gpus < num_workers:
+        raise MachineError(
+            f"the cluster has {num_gpus} GPUs; expected train.num_workers ({num_workers}) of them"
         )
     return ray.train.ScalingConfig(
         num_workers=num_workers,
