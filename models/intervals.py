@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from models.frechet import Reference, distance
+from models.gram import Gram
 from models.moments import FeatureBlock, block_moments, fold, remove
 
 
@@ -60,6 +61,8 @@ class Estimate:
 def jackknife(blocks: Sequence[FeatureBlock], reference: Reference) -> Replicates:
     """The distances of all blocks, and of all but one, in g + 1 eigenvalue problems.
 
+    Each of them is of the size of the features or of the number of images, whichever is less.
+
     Args:
         blocks: At least 2, in the fixed order in which they are folded.
         reference: The Gaussian to compare with.
@@ -70,11 +73,22 @@ def jackknife(blocks: Sequence[FeatureBlock], reference: Reference) -> Replicate
     """
     if len(blocks) < 2:
         raise ValueError(f"an error bar needs at least 2 blocks of images, got {len(blocks)}")
+    features = [block for block in blocks if isinstance(block, np.ndarray)]
+    if len(features) == len(blocks) and sum(map(len, features)) <= len(reference.mean):
+        return _few_images(features, reference)
     parts = [block_moments(block) for block in blocks]
     whole = fold(parts)
     without = [distance(remove(whole, part), reference) for part in parts]
     counts = [part.count for part in parts]
     return Replicates(distance(whole, reference), np.array(without), np.array(counts))
+
+
+def _few_images(blocks: Sequence[np.ndarray], reference: Reference) -> Replicates:
+    gram = Gram(np.concatenate(blocks), reference)
+    counts = np.array([len(block) for block in blocks])
+    of_row = np.repeat(np.arange(len(blocks)), counts)
+    without = [gram.distance(np.flatnonzero(of_row != block)) for block in range(len(blocks))]
+    return Replicates(gram.distance(np.arange(len(of_row))), np.array(without), counts)
 
 
 def estimate(replicates: Replicates) -> Estimate:

@@ -13,7 +13,7 @@ import numpy as np
 from models.intervals import Replicates, estimate, paired
 from orchestration.journal import Record
 from orchestration.members import FORMAT, Front, Member
-from orchestration.search import Problem, no_loss, relative
+from orchestration.search import Problem, Step, no_loss, relative
 from search_spaces import pareto
 from search_spaces.optimizers import REFERENCE_POINT
 
@@ -32,6 +32,19 @@ def choose_members(records: Sequence[Record], limit: int) -> list[Record]:
     worth[best.index] = np.inf
     chosen = sorted(worth, key=lambda i: (-worth[i], i))[:limit]
     return sorted((records[i] for i in chosen), key=lambda r: (r.macs, r.quality))
+
+
+def choose_rivals(records: Sequence[Record], problem: Problem) -> list[Sequence[Step]]:
+    """The uniform schedules that are scored again, the baseline first.
+
+    All but those that the search found to be dominated by another one: they cost more than
+    schedules of their own kind that do better, and most of the time.
+    """
+    uniform = [problem.space.decode(genome) for genome in problem.space.uniform()]
+    scored = [r for r in records[1:] if r.steps in set(uniform)]
+    others = pareto.dominated(relative([records[0], *scored], records[0]))[1:]
+    dominated = {r.steps for r, is_dominated in zip(scored, others, strict=True) if is_dominated}
+    return [steps for steps in uniform if steps not in dominated]
 
 
 def recommend(records: Sequence[Record]) -> Record:

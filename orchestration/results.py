@@ -17,7 +17,13 @@ import pyarrow.parquet as pq
 from models.frechet import noise_floor
 from orchestration.config import Config
 from orchestration.files import disk_errors, write_json
-from orchestration.front import assemble, choose_members, member, recommend
+from orchestration.front import (
+    assemble,
+    choose_members,
+    choose_rivals,
+    member,
+    recommend,
+)
 from orchestration.journal import Record
 from orchestration.members import Front, Latency
 from orchestration.pool import Pool
@@ -42,7 +48,7 @@ def score_front(
     """Scores the chosen members and their rivals on fresh noise; the content of `front.json`."""
     chosen = choose_members(records, config.score.max_members)
     recommended = recommend(records).key
-    rivals = [problem.space.decode(genome) for genome in problem.space.uniform()]
+    rivals = choose_rivals(records, problem)
     schedules = [*rivals, *(record.steps for record in chosen)]
     num_images = config.score.num_images
     start = time.monotonic()

@@ -1,9 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from stub_search import InProcessPool, generations, records_of, stub_problem
 
 from models.intervals import Replicates
-from orchestration.front import assemble, choose_members, member, recommend, savings_uniform
+from orchestration.front import (
+    assemble,
+    choose_members,
+    choose_rivals,
+    member,
+    recommend,
+    savings_uniform,
+)
 from orchestration.journal import Record
 from search_spaces.schedule import StepSchedule
 
@@ -53,6 +62,21 @@ def test_the_recommended_one_goes_on_even_if_it_is_dominated():
     rows = [(4, 100, 0), (3.8, 50, 0.2), (3.9, 60, -0.1)]
     assert recommend(records(*rows)).key == "k2"
     assert chosen(rows) == ["k1", "k2"]
+
+
+def test_rivals_are_the_uniform_schedules_that_no_other_one_dominates():
+    problem = stub_problem(budget=1)
+    uniform = [problem.space.decode(genome) for genome in problem.space.uniform()]
+    # As many as the baseline has, quality falling with cost but for two
+    values = [(4 + i, 100 - i, 0) for i in range(len(uniform))]
+    values[3] = (99, 97, 0)  # dearer than the next, and worse
+    values[5] = (3, 100, -1)  # better than the baseline, which stays
+    scored = [replace(r, steps=s) for r, s in zip(records(*values), uniform, strict=True)]
+    searched = replace(records((0, 0, 0))[0], steps=((7, 1.0),))  # no uniform one: dominates none
+    expected = [s for i, s in enumerate(uniform) if i != 3]
+    assert choose_rivals([*scored, searched], problem) == expected
+    # one that the search did not come to is scored too
+    assert choose_rivals([*scored[:4], searched], problem) == uniform
 
 
 def test_without_a_believed_one_the_baseline_is_recommended():

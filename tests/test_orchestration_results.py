@@ -12,7 +12,7 @@ from models.intervals import estimate, paired
 from orchestration import config as configs
 from orchestration import results, setting
 from orchestration.files import canonical_json
-from orchestration.front import recommend
+from orchestration.front import choose_rivals, recommend
 from orchestration.plan import write_plan
 from orchestration.results import quality_name, score_front, write_candidates, write_front
 from orchestration.rundir import RunDirectory
@@ -81,10 +81,10 @@ def test_rivals_and_members_are_scored_together_on_noise_that_the_search_did_not
     score_again(config, setting.stub_setting(config), pool, records)
     ((schedules, seed, num_images),) = pool.asked
     assert (seed, num_images) == (9, 40) and seed != PROBLEM.settings.noise_seed
-    uniform = [PROBLEM.space.decode(genome) for genome in PROBLEM.space.uniform()]
-    assert schedules[: len(uniform)] == uniform and uniform[0] == PROBLEM.chain.steps
-    assert len(schedules) == len(uniform) + MEMBERS
-    assert set(schedules[len(uniform) :]) <= {r.steps for r in records}
+    rivals = choose_rivals(records, PROBLEM)
+    assert schedules[: len(rivals)] == rivals and rivals[0] == PROBLEM.chain.steps
+    assert len(schedules) == len(rivals) + MEMBERS
+    assert set(schedules[len(rivals) :]) <= {r.steps for r in records}
 
 
 def test_the_front_holds_the_new_scores_and_what_the_search_recommended(config, records, front):

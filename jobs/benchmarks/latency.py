@@ -1,0 +1,84 @@
+"""`latency`: how much of a saving in MACs arrives as time, by width alone.
+
+On the CIFAR-10-size network: of STEPS steps each runs at one of the two neighbouring widths that
+save just less and just more than 25, 50 and 75 %, in such numbers that the whole comes nearest to
+it. Measured is the sampling of a batch from noise to images, as the scoring actors do it.
+`ratio_50`: the speed-up at 50 %, divided by the MACs of the baseline over the schedule's.
+"""
+
+from copy import deepcopy
+from functools import partial
+
+import torch
+
+from jobs.benchmarks import subjects
+from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.side_by_side import ratio, side_by_side
+from models.cost import count_macs
+from models.diffusion import alphas_cumprod, linear_betas
+from models.sampling import Sampler
+from orchestration.scorer import Execution, SupernetSource
+
+NAME, STEPS, BATCH_SIZE = "cifar10", 12, 4
+SAVINGS = (25, 50, 75)
+
+Steps = tuple[tuple[int, float], ...]
+
+
+def run(repetitions: int) -> Report:
+    """Measures with all the cores that torch uses."""
+    supernet = subjects.supernet(NAME)
+    subnets = {width: supernet.subnet(width) for width in supernet.widths}
+    macs = {
+        width: count_macs(deepcopy(net).to("meta"), subjects.shape(NAME))
+        for width, net in subnets.items()
+    }
+    sampler = Sampler("ddim", alphas_cumprod(linear_betas(1000)), 0.0, True)
+    execution = Execution(BATCH_SIZE, "channels_last", torch.get_num_threads(), 0)
+    source = SupernetSource(subnets, sampler, None, subjects.shape(NAME), execution)
+    schedules = {"baseline": schedule(macs, 0)}
+    schedules |= {f"saves {percent} %": schedule(macs, percent) for percent in SAVINGS}
+    rivals = {name: partial(_sample, source, steps) for name, steps in schedules.items()}
+    timings = side_by_side(rivals, repetitions)
+    figures = {}
+    for percent in SAVINGS:
+        name = f"saves {percent} %"
+        fewer_macs = _macs(schedules["baseline"], macs) / _macs(schedules[name], macs)
+        figures[f"speedup_{percent}"] = ratio(timings, "baseline", name)
+        figures[f"ratio_{percent}"] = figures[f"speedup_{percent}"] / fewer_macs
+    case = f"{NAME}, {STEPS} steps of {BATCH_SIZE} images"
+    rows = [Row(case, name, timing) for name, timing in timings.items()]
+    saved = {
+        name: 1 - _macs(steps, macs) / _macs(schedules["baseline"], macs)
+        for name, steps in schedules.items()
+    }
+    return Report(
+        "latency",
+        figures,
+        rows,
+        {"macs": {f"{w:g}": m for w, m in macs.items()}, "savings": saved},
+    )
+
+
+def schedule(macs: dict[float, int], percent: int) -> Steps:
+    """STEPS steps at two neighbouring widths that save as near to `percent` as can be.
+
+    The narrower one comes first, at high noise, as in the schedules that a search finds.
+    """
+    widths = sorted(macs, reverse=True)
+    target = (1 - percent / 100) * macs[widths[0]]
+    wide, narrow = next(
+        (a, b) for a, b in zip(widths, widths[1:], strict=False) if macs[b] <= target
+    )
+    num_wide = round(STEPS * (target - macs[narrow]) / (macs[wide] - macs[narrow]))
+    falling = [1000 * (STEPS - k) // STEPS - 1 for k in range(STEPS)]
+    return tuple((t, narrow if k < STEPS - num_wide else wide) for k, t in enumerate(falling))
+
+
+def _macs(steps: Steps, macs: dict[float, int]) -> int:
+    return sum(macs[width] for _, width in steps)
+
+
+def _sample(source: SupernetSource, steps: Steps) -> torch.Tensor:
+    ((_, x_0),) = source.samples([steps], 0, range(BATCH_SIZE), BATCH_SIZE)
+    return x_0
