@@ -17,7 +17,7 @@ from orchestration.files import read_json, write_bytes
 from orchestration.image_grids import samples_png
 from orchestration.journal import Journal
 from orchestration.members import Front, Latency
-from orchestration.plan import write_plan
+from orchestration.plan import follow_plan
 from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
 from orchestration.report import PICTURES, write_pictures
@@ -132,7 +132,7 @@ def search_front(
         scoring_pool(config, chosen) as pool,
         track.child("search", f"search {identity_of(run.path)}", about) as child,
     ):
-        write_plan(config, run, chosen, pool)
+        follow_plan(config, run, chosen, problem, pool)
         if journal.stopped is None:
             _search(problem, pool, journal, child, say)
         say(f"search  done: {journal.stopped}")

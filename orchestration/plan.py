@@ -1,31 +1,172 @@
 """plan.json: how the subnets run here, and how fast.
 
-Measured once, by the driver; every actor and every resume of the run does as it says.
+Measured once, on an actor; every actor and every resume of the run does as it says. What is found
+for a network is kept beside the prepared data too, so that the next run on the same hardware
+decides alike.
 """
 
-from dataclasses import asdict
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
 
+from models.intervals import paired
+from orchestration import ways
 from orchestration.config import Config
-from orchestration.files import write_json
+from orchestration.errors import DataError
+from orchestration.files import Json, canonical_json, read_json, write_json
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
+from orchestration.search import Problem
 from orchestration.setting import Setting, execution
+from orchestration.ways import Way
 
 FORMAT = "step-plan/1"
 
+# Images sampled at once where a latency is told.
+NUM_SAMPLES = 16
 
-def write_plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> None:
-    """Writes the plan, unless it is there."""
-    if run.plan.exists():
-        return
-    plan = {
-        "format": FORMAT,
-        "dtype": "float32",
-        "compiled": False,
-        **asdict(execution(config)),
-        "macs": {f"{width:g}": macs for width, macs in chosen.macs.items()},
-    }
+# The largest relative change of a quality by bfloat16 that passes without a look at its interval.
+HARMLESS = 0.01
+
+Milliseconds = dict[float, dict[Way, float]]
+
+
+def follow_plan(
+    config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
+) -> dict[str, Json]:
+    """Has the pool run as the plan says, which is written first where there is none.
+
+    Returns:
+        The plan.
+
+    Raises:
+        DataError: a plan that cannot be read.
+    """
+    if not run.plan.exists():
+        write_json(run.plan, _plan(config, run, chosen, problem, pool))
+    plan = read_json(run.plan)
     if chosen.image_shape is not None:
-        latencies = pool.one("latencies")
-        plan["latency_ms"] = {f"{width:g}": ms for width, ms in latencies.items()}
-    write_json(run.plan, plan)
+        try:
+            found = ways.from_json(plan["ways"])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{run.plan}: expected a plan of format {FORMAT}: {error}") from error
+        _use(config, chosen, pool, found)
+    return plan
+
+
+def _plan(
+    config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
+) -> dict[str, Json]:
+    plan: dict[str, Json] = {
+        "format": FORMAT,
+        "batch_size": config.score.batch_size,
+        "macs": _named(chosen.macs),
+    }
+    if chosen.image_shape is None:
+        return plan
+    measured = _cached(config, run, chosen, problem, pool)
+    found = ways.from_json(measured["ways"])
+    latencies = pool.one("measure", {w: [way] for w, way in found.items()}, NUM_SAMPLES)
+    plan["latency_ms"] = _named(
+        {w: ms for w, of_way in latencies.items() for ms in of_way.values()}
+    )
+    return {**plan, **measured}
+
+
+def _cached(
+    config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
+) -> dict[str, Json]:
+    """The measured part of a plan, from the cache if it is there."""
+    known_by = {
+        **pool.one("hardware"),
+        "shape": list(chosen.image_shape),
+        "macs": _named(chosen.macs),
+        **config.network.model_dump(mode="json"),
+        **config.score.model_dump(mode="json", include={"batch_size", "memory_format", "dtype"}),
+        "compiled_for": str(_image_calls(config)),
+    }
+    name = hashlib.sha256(canonical_json(known_by)).hexdigest()[:16]
+    path = run.cache / f"ways-{name}.json"
+    if not path.exists():
+        write_json(path, _measure(config, chosen, problem, pool))
+    return read_json(path)
+
+
+def _measure(config: Config, chosen: Setting, problem: Problem, pool: Pool) -> dict[str, Json]:
+    """Ways and what they were chosen by."""
+    score = config.score
+    candidates = ways.eager_ways(score, pool.one("hardware")["has_bfloat16"])
+    found: Milliseconds = pool.one(
+        "measure", dict.fromkeys(chosen.macs, candidates), score.batch_size
+    )
+    best = {width: ways.fastest(of_way) for width, of_way in found.items()}
+    difference = None
+    if score.dtype == "auto" and any(way.dtype == "bfloat16" for way in best.values()):
+        difference = _difference(config, chosen, problem, pool, best)
+        if difference > HARMLESS:
+            found = {
+                width: {way: ms for way, ms in of_way.items() if way.dtype == "float32"}
+                for width, of_way in found.items()
+            }
+            best = {width: ways.fastest(of_way) for width, of_way in found.items()}
+    taken = {width: found[width][way] for width, way in best.items()}
+    worth = ways.worth_compiling(taken, _image_calls(config))
+    pairs = {width: [best[width], replace(best[width], compiled=True)] for width in worth}
+    for width, of_way in pool.one("measure", pairs, score.batch_size).items():
+        found[width] |= of_way
+        best[width] = ways.fastest(of_way)
+    return {
+        "ways": ways.to_json(best),
+        "ways_ms": {
+            f"{width:g}": [{**ways.to_json({width: way})[f"{width:g}"], "ms": ms}
+                           for way, ms in of_way.items()]
+            for width, of_way in found.items()
+        },
+        "bfloat16_difference": difference,
+    }  # fmt: skip
+
+
+def _difference(
+    config: Config, chosen: Setting, problem: Problem, pool: Pool, best: Mapping[float, Way]
+) -> float:
+    """How much other the qualities of uniform schedules are in bfloat16: the largest, relative.
+
+    The largest difference beyond what its paired 95 % interval leaves to chance, over the quality;
+    infinity where the order of two schedules changes that float32 tells apart.
+    """
+    schedules = [problem.space.decode(genome) for genome in problem.space.uniform()]
+    seed, num_images = config.search.noise_seed, config.search.num_images
+    plain = {width: replace(way, dtype="float32") for width, way in best.items()}
+    scores = []
+    for chosen_ways in (plain, best):
+        _use(config, chosen, pool, chosen_ways)
+        scores.append(pool.distances(schedules, seed, num_images))
+    changes = []
+    for exact, rough in zip(*scores, strict=True):
+        low, high = paired(rough, exact).interval()
+        changes.append(max(0.0, low, -high) / exact.full)
+    for i, a in enumerate(scores[0]):
+        for j, b in enumerate(scores[0][:i]):
+            low, high = paired(a, b).interval()
+            gap = scores[1][i].full - scores[1][j].full
+            if (low > 0 and gap < 0) or (high < 0 and gap > 0):
+                return float("inf")
+    return max(changes)
+
+
+def _use(config: Config, chosen: Setting, pool: Pool, found: Mapping[float, Way]) -> None:
+    """Has every actor run the subnets in these ways."""
+    runs = replace(execution(config), ways=dict(found))
+    pool.remake(chosen.make_scorer, chosen.args_with(runs))
+
+
+def _image_calls(config: Config) -> float:
+    """Network calls x images that are planned; 0 where nothing may be compiled for them."""
+    search = config.search
+    if config.score.compile == "never":
+        return 0.0
+    return ways.planned_calls(search.budget, search.budget_calls, search.steps, search.num_images)
+
+
+def _named(values: Mapping[float, float]) -> dict[str, Json]:
+    return {f"{width:g}": value for width, value in sorted(values.items(), reverse=True)}

@@ -111,6 +111,10 @@ class Pool:
         for actor in self.actors:
             self._call(actor, "keep", schedules)
 
+    def remake(self, make_scorer: Callable[..., Scorer], args: Sequence[object]) -> None:
+        """Has every actor build another scorer before its next call; kept states are gone."""
+        self.shared = ray.put((make_scorer, tuple(args)))
+
     def one(self, method: str, *args: object) -> object:
         """The answer of the first actor's scorer to one call."""
         return self._get([self._call(self.actors[0], method, *args)])[0]
@@ -157,7 +161,7 @@ def cpus_of_actor(num_actors: int, cpus: int) -> float:
 
 
 class _ScorerActor:
-    """A `Scorer` behind Ray, built at its first call, and again where the actor is restarted.
+    """A `Scorer` behind Ray, built at its first call, and again after a restart or a `remake`.
 
     What it is built from comes with every call, as a reference: Ray warns on stderr of actors
     that have it as an argument of their constructor.
@@ -165,12 +169,14 @@ class _ScorerActor:
 
     def __init__(self) -> None:
         self.scorer: Scorer | None = None
+        self.made_from: ObjectRef | None = None
 
     def call(self, shared: list[ObjectRef], method: str, *args: object) -> object:
         """The answer of a method of the scorer."""
-        if self.scorer is None:
-            make_scorer, made_from = ray.get(shared[0])
-            self.scorer = make_scorer(*made_from)
+        if self.made_from != shared[0]:
+            make_scorer, args = ray.get(shared[0])
+            self.scorer = make_scorer(*args)
+            self.made_from = shared[0]
         return getattr(self.scorer, method)(*args)
 
     def score(

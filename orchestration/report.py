@@ -27,9 +27,7 @@ def pictured(front: Front) -> list[NamedMember]:
 
     The others run from the least to the most savings.
     """
-    first = [
-        entry for entry in all_schedules(front) if entry.role in ("baseline", "recommended")
-    ]
+    first = [entry for entry in all_schedules(front) if entry.role in ("baseline", "recommended")]
     others = [entry for entry in front_members(front) if entry.role == "member"]
     chosen = np.linspace(0, len(others) - 1, min(NUM_FURTHER, len(others))).round().astype(int)
     return [*first, *(others[i] for i in chosen)]

@@ -26,15 +26,13 @@ from orchestration.front import (
 )
 from orchestration.journal import Record
 from orchestration.members import Front, Latency
+from orchestration.plan import NUM_SAMPLES
 from orchestration.pool import Pool
 from orchestration.progress import clock
 from orchestration.rundir import RunDirectory
 from orchestration.search import Problem
 from orchestration.setting import Setting
 from search_spaces.schedule import StepSchedule
-
-# Images whose joint sampling is timed and shown.
-NUM_SAMPLES = 16
 
 
 def score_front(

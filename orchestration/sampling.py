@@ -36,7 +36,7 @@ def sample_images(
         sampler_of(schedule),
         None,
         (channels, size, size),
-        Execution(BATCH_SIZE, "contiguous", threads=1, state_bytes=0),
+        Execution(BATCH_SIZE, threads=1, state_bytes=0),
     )
     images = []
     for run in batches(num_images, BATCH_SIZE):

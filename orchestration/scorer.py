@@ -5,10 +5,10 @@ in closed form. `Scorer` cuts a batch's features into the blocks that error bars
 judges collected blocks. Nothing here knows how many actors there are.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,10 @@ from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
 from models.population import StateCache, sample_population
 from models.sampling import Sampler
+from orchestration.machine import hardware
+from orchestration.ways import Way
+
+NUM_CALLS = 4  # timed, of each way
 
 Step = tuple[int, float]
 Steps = Sequence[Step]
@@ -43,15 +47,15 @@ class Execution:
 
     Args:
         batch_size: rows of every network call.
-        memory_format: `contiguous` or `channels_last`.
         threads: of one actor.
         state_bytes: the most that an actor keeps of states shared with later candidates.
+        ways: by width; the plainest way for a width that is not named.
     """
 
     batch_size: int
-    memory_format: str
     threads: int
     state_bytes: int
+    ways: Mapping[float, Way] = field(default_factory=dict)
 
 
 class SupernetSource:
@@ -75,8 +79,9 @@ class SupernetSource:
         execution: Execution,
         device: str = "cpu",
     ) -> None:
+        self.subnets = subnets
         self.networks = {
-            width: _as_function(subnet, execution.memory_format, device)
+            width: as_function(subnet, execution.ways.get(width, Way()), device)
             for width, subnet in subnets.items()
         }
         self.sampler = sampler
@@ -118,13 +123,19 @@ class SupernetSource:
             yield index, self.extractor.features(x_0).cpu().numpy()
 
     @torch.inference_mode()
-    def latencies(self) -> dict[float, float]:
+    def measure(
+        self, ways: Mapping[float, Sequence[Way]], batch_size: int
+    ) -> dict[float, dict[Way, float]]:
         """See `Scorer`."""
-        x = torch.zeros(self.execution.batch_size, *self.image_shape, device=self.device)
+        x = torch.zeros(batch_size, *self.image_shape, device=self.device)
         t = torch.zeros(len(x), dtype=torch.int64, device=self.device)
+        seconds: dict[float, dict[Way, float]] = {}
+        for width, of_width in ways.items():
+            networks = {w: as_function(self.subnets[width], w, self.device) for w in of_width}
+            seconds[width] = _fastest_s(networks, x, t)
         return {
-            width: 1000 * _median_s(network, x, t) / len(x)
-            for width, network in self.networks.items()
+            width: {way: 1000 * s / batch_size for way, s in of_width.items()}
+            for width, of_width in seconds.items()
         }
 
     def keep(self, schedules: Sequence[Steps]) -> None:
@@ -179,28 +190,48 @@ class Scorer:
         images_array = x_0.cpu().numpy()
         return images_array, time.perf_counter() - start
 
-    def latencies(self) -> dict[float, float]:
-        """Milliseconds an image of one call at each width, the median of three batches."""
-        return self.source.latencies()
+    def measure(
+        self, ways: Mapping[float, Sequence[Way]], batch_size: int
+    ) -> dict[float, dict[Way, float]]:
+        """Milliseconds an image of one call of `batch_size` rows, by width and way.
+
+        The fastest of some calls, taken in turn: what else the machine does only adds to it.
+        """
+        return self.source.measure(ways, batch_size)
+
+    def hardware(self) -> dict[str, str | bool]:
+        """The device that this scorer runs on."""
+        return hardware()
 
 
-def _as_function(
-    subnet: nn.Module, memory_format: str, device: str
+def as_function(
+    subnet: nn.Module, way: Way, device: str = "cpu"
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
-    subnet = subnet.to(device=device, memory_format=layout).eval().requires_grad_(False)
+    """(x, t) -> the network's float32 output, run in a way; the subnet itself is left as it is."""
+    layout, dtype = getattr(torch, _LAYOUTS[way.memory_format]), getattr(torch, way.dtype)
+    subnet = deepcopy(subnet).to(device=device, dtype=dtype, memory_format=layout)
+    network = subnet.eval().requires_grad_(False)
+    if way.compiled:
+        network = torch.compile(network, dynamic=False)
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
-        return subnet(x.contiguous(memory_format=layout), t).sample.contiguous()
+        x = x.to(dtype=dtype, memory_format=layout)
+        return network(x, t).sample.to(torch.float32).contiguous()
 
     return predict
 
 
-def _median_s(network: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor) -> float:
-    """Seconds of a call, after a first one that is not counted."""
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        network(x, t).sum().item()  # an answer that is waited for, on any device
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[1:])
+_LAYOUTS = {"contiguous": "contiguous_format", "channels_last": "channels_last"}
+
+Network = Callable[[Tensor, Tensor], Tensor]
+
+
+def _fastest_s(networks: Mapping[Way, Network], x: Tensor, t: Tensor) -> dict[Way, float]:
+    """Seconds of a call by each way, after a first one that is not counted."""
+    seconds: dict[Way, list[float]] = {way: [] for way in networks}
+    for _ in range(1 + NUM_CALLS):
+        for way, network in networks.items():
+            start = time.perf_counter()
+            network(x, t).sum().item()  # an answer that is waited for, on any device
+            seconds[way].append(time.perf_counter() - start)
+    return {way: min(calls[1:]) for way, calls in seconds.items()}

@@ -17,6 +17,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
+
 def wrong(key: str, value: object, expected: str) -> PydanticCustomError:
     """The error of a check that concerns `key`, whichever section found it."""
     context = {"key": key, "got": show(value), "expected": expected}
@@ -172,7 +173,9 @@ class Score(Section):
     batch_size: Count = 250
     block_size: Count = 50
     max_members: Count = 16
-    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "never"] = "auto"
     state_bytes: Annotated[int, Field(ge=0)] = 2**29
     scorer: Literal["network", "stub"] = "network"
 

@@ -50,6 +50,10 @@ class Setting:
     make_scorer: Callable[..., Scorer]
     args: tuple[Any, ...]
 
+    def args_with(self, execution: Execution) -> tuple[Any, ...]:
+        """`args` with another execution."""
+        return tuple(execution if isinstance(arg, Execution) else arg for arg in self.args)
+
 
 def network_setting(
     config: Config, chain: StepSchedule, supernet_folder: Path, extractor_folder: Path
@@ -148,9 +152,8 @@ def sampler_of(schedule: StepSchedule) -> Sampler:
 
 
 def execution(config: Config) -> Execution:
-    """How subnets run."""
-    score = config.score
-    return Execution(score.batch_size, score.memory_format, 1, score.state_bytes)
+    """How subnets run, but for the ways, which are measured."""
+    return Execution(config.score.batch_size, 1, config.score.state_bytes)
 
 
 def _network_scorer(

@@ -13,7 +13,6 @@ from orchestration import config as configs
 from orchestration import results, setting
 from orchestration.files import canonical_json
 from orchestration.front import choose_rivals, recommend
-from orchestration.plan import write_plan
 from orchestration.results import quality_name, score_front, write_candidates, write_front
 from orchestration.rundir import RunDirectory
 from search_spaces.schedule import StepSchedule
@@ -30,8 +29,6 @@ class TimedPool:
         self.calls = []
 
     def one(self, method, *args):
-        if method == "latencies":
-            return {1.0: 2.0, 0.5: 0.75}
         assert method == "sample"
         steps, seed, images = args
         self.calls.append((steps, seed, images))
@@ -173,21 +170,3 @@ def test_latency_is_of_one_image_and_speed_up_is_over_the_baseline(run, front):
         assert [call[0] for call in pool.calls[2 * i : 2 * i + 2]] == [steps, steps]
         assert samples[m["key"]].shape == (16, 1, 4, 4)
     assert {call[1:] for call in pool.calls} == {(0, range(16))}  # the same noise for all
-
-
-def test_a_plan_is_measured_once(run, config):
-    network = setting.Setting(**{**vars(setting.stub_setting(config)), "image_shape": (1, 4, 4)})
-    write_plan(config, run, network, TimedPool([]))
-    plan = json.loads(run.plan.read_text())
-    assert plan["format"] == "step-plan/1" and plan["dtype"] == "float32"
-    assert plan["batch_size"] == 20 and plan["memory_format"] == "contiguous"
-    assert plan["macs"] == {"1": 1_000_000, "0.75": 562_500, "0.5": 250_000, "0.25": 62_500}
-    assert plan["latency_ms"] == {"1": 2.0, "0.5": 0.75}
-    before = run.plan.read_bytes()
-    write_plan(config, run, network, None)
-    assert run.plan.read_bytes() == before
-
-
-def test_the_stub_has_no_latency_to_plan(run, config):
-    write_plan(config, run, setting.stub_setting(config), None)
-    assert "latency_ms" not in json.loads(run.plan.read_text())

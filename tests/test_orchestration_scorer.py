@@ -11,7 +11,8 @@ from models.intervals import jackknife
 from models.moments import moments, summarize
 from models.population import sample_population
 from models.sampling import Sampler
-from orchestration.scorer import Execution, Scorer, SupernetSource
+from orchestration.scorer import Execution, Scorer, SupernetSource, as_function
+from orchestration.ways import Way
 
 D = 4
 SHAPE = (1, 4, 4)
@@ -39,6 +40,13 @@ class CountingSource:
         self.kept.append(schedules)
 
 
+class Seen(list):
+    """What copies of a network see, all in one list."""
+
+    def __deepcopy__(self, memo):
+        return self
+
+
 class Subnet(nn.Module):
     """Stands for a diffusers network."""
 
@@ -47,7 +55,7 @@ class Subnet(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(int(100 * width))
             self.convolution = nn.Conv2d(1, 1, 3, padding=1)
-        self.layouts = []
+        self.layouts = Seen()
 
     def forward(self, x, t):
         self.layouts.append((len(x), x.is_contiguous(memory_format=torch.channels_last)))
@@ -62,8 +70,9 @@ class Extractor(nn.Module):
 
 
 def source(memory_format="contiguous", batch_size=6, state_bytes=2**20):
-    execution = Execution(batch_size, memory_format, threads=1, state_bytes=state_bytes)
     subnets = {width: Subnet(width) for width in (1.0, 0.5)}
+    ways = dict.fromkeys(subnets, Way(memory_format=memory_format))
+    execution = Execution(batch_size, threads=1, state_bytes=state_bytes, ways=ways)
     return SupernetSource(subnets, sampler(), Extractor(), SHAPE, execution), subnets
 
 
@@ -179,7 +188,8 @@ def test_states_of_other_schedules_are_dropped():
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 def test_networks_see_the_batch_shape_and_the_layout_that_is_asked_for(memory_format):
     # with two channels the layouts differ
-    execution = Execution(6, memory_format, threads=1, state_bytes=0)
+    way = Way(memory_format=memory_format)
+    execution = Execution(6, threads=1, state_bytes=0, ways={1.0: way})
     subnet = Subnet(1.0)
     subnet.convolution = nn.Conv2d(2, 2, 3, padding=1)
     scoring = SupernetSource({1.0: subnet}, sampler(), Extractor(), (2, 4, 4), execution)
@@ -197,12 +207,23 @@ def test_layouts_agree_to_rounding():
         np.testing.assert_allclose(one[index], other[index], rtol=1e-4, atol=1e-4)
 
 
-def test_latencies_are_milliseconds_of_one_image_at_each_width():
+def test_a_measurement_is_milliseconds_of_one_image_for_each_width_and_way():
     scoring, subnets = source()
-    latencies = Scorer(scoring, unit_normal(3), block_size=3).latencies()
-    assert sorted(latencies) == [0.5, 1.0]
-    assert all(0 < ms < 1000 for ms in latencies.values())
-    assert all(rows == 6 for net in subnets.values() for rows, _ in net.layouts)
+    asked = {1.0: [Way(), Way(memory_format="channels_last")], 0.5: [Way()]}
+    found = Scorer(scoring, unit_normal(3), block_size=3).measure(asked, 5)
+    assert {width: list(of_width) for width, of_width in found.items()} == asked
+    assert all(0 < ms < 1000 for of_width in found.values() for ms in of_width.values())
+    assert all(rows == 5 for net in subnets.values() for rows, _ in net.layouts)
+    assert len(subnets[1.0].layouts) == 2 * len(subnets[0.5].layouts) > 4
+
+
+def test_a_way_in_bfloat16_is_near_and_hands_on_float32():
+    x, t = torch.randn(6, *SHAPE), torch.full((6,), 0.3)
+    subnet = Subnet(1.0)
+    exact, rough = (as_function(subnet, Way(dtype=d))(x, t) for d in ("float32", "bfloat16"))
+    assert rough.dtype == torch.float32 and not torch.equal(rough, exact)
+    torch.testing.assert_close(rough, exact, atol=0.02, rtol=0.02)
+    assert subnet.convolution.weight.dtype == torch.float32  # the subnet is left as it was
 
 
 def test_one_schedule_is_sampled_and_timed_in_one_batch():

@@ -18,6 +18,7 @@ from models.cost import count_macs
 from models.diffusion import alphas_cumprod, linear_betas
 from models.sampling import Sampler
 from orchestration.scorer import Execution, SupernetSource
+from orchestration.ways import Way
 
 NAME, STEPS, BATCH_SIZE = "cifar10", 12, 4
 SAVINGS = (25, 50, 75)
@@ -34,7 +35,8 @@ def run(repetitions: int) -> Report:
         for width, net in subnets.items()
     }
     sampler = Sampler("ddim", alphas_cumprod(linear_betas(1000)), 0.0, True)
-    execution = Execution(BATCH_SIZE, "channels_last", torch.get_num_threads(), 0)
+    ways = dict.fromkeys(subnets, Way(memory_format="channels_last"))
+    execution = Execution(BATCH_SIZE, torch.get_num_threads(), 0, ways)
     source = SupernetSource(subnets, sampler, None, subjects.shape(NAME), execution)
     schedules = {"baseline": schedule(macs, 0)}
     schedules |= {f"saves {percent} %": schedule(macs, percent) for percent in SAVINGS}

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from jobs.benchmarks.side_by_side import Timing
 from orchestration.files import Json, write_json
+from orchestration.machine import processor
 
 LIBRARIES = ("torch", "ray", "diffusers", "nevergrad", "numpy", "scipy", "pytorch-fid")
 
@@ -56,7 +56,7 @@ def write_report(report: Report, folder: Path) -> Path:
             ],
             "notes": dict(report.notes or {}),
             "machine": {
-                "processor": _processor(),
+                "processor": processor(),
                 "cpus": len(os.sched_getaffinity(0)),
                 "system": platform.platform(),
             },
@@ -81,12 +81,3 @@ def timings_table(report: Report) -> Table:
             f"{min(seconds):.4g} to {max(seconds):.4g} s",
         )
     return table
-
-
-def _processor() -> str:
-    """The processor's own name, where the system tells it."""
-    if sys.platform == "linux":
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

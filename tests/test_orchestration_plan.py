@@ -1,0 +1,149 @@
+"""How subnets run is measured once, kept, and followed."""
+
+import json
+
+import numpy as np
+import pytest
+
+from models.intervals import Replicates
+from orchestration import config as configs
+from orchestration import setting
+from orchestration.errors import DataError
+from orchestration.plan import follow_plan
+from orchestration.rundir import RunDirectory
+from orchestration.scorer import Execution
+from orchestration.search import Problem
+from orchestration.ways import Way
+
+LAST = Way(memory_format="channels_last")
+ROUGH = Way(dtype="bfloat16", memory_format="channels_last")
+
+
+class Actors:
+    """A pool whose actors take a told time for each way, and whose bfloat16 changes qualities."""
+
+    def __init__(self, milliseconds, has_bfloat16=False, change=0.0):
+        self.milliseconds = milliseconds
+        self.has_bfloat16 = has_bfloat16
+        self.change = change
+        self.measured = []
+        self.runs = []
+
+    def one(self, method, *args):
+        if method == "hardware":
+            return {"processor": "fake", "has_bfloat16": self.has_bfloat16}
+        ways, batch_size = args
+        self.measured.append((ways, batch_size))
+        return {
+            width: {way: self.milliseconds[way] * width for way in of_width}
+            for width, of_width in ways.items()
+        }
+
+    def remake(self, make_scorer, args):
+        (execution,) = args
+        self.runs.append(execution.ways)
+
+    def distances(self, schedules, seed, num_images):
+        is_rough = any(way.dtype == "bfloat16" for way in self.runs[-1].values())
+        noise = np.random.default_rng(0).normal(0, 0.1, 8)
+        return [
+            Replicates(
+                4.0 + i + is_rough * self.change, 4.0 + i + noise + is_rough * self.change,
+                np.full(8, 5),
+            )
+            for i in range(len(schedules))
+        ]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunDirectory(tmp_path / "runs" / "one")
+
+
+def load(*overrides):
+    return configs.load(None, ["search.budget=60", *overrides])
+
+
+def follow(config, run, pool):
+    stub = setting.stub_setting(config)
+    execution = setting.execution(config)
+    network = setting.Setting(**{**vars(stub), "image_shape": (1, 4, 4), "args": (execution,)})
+    problem = Problem(setting.baseline(config), setting.space(config), network.macs, config.search)
+    return follow_plan(config, run, network, problem, pool)
+
+
+def test_each_width_runs_in_its_fastest_way_and_the_plan_says_so(run):
+    pool = Actors({Way(): 1.0, LAST: 0.8})
+    plan = follow(load(), run, pool)
+    assert plan == json.loads(run.plan.read_text())
+    assert plan["format"] == "step-plan/1" and plan["batch_size"] == 250
+    assert plan["macs"] == {"1": 1_000_000, "0.75": 562_500, "0.5": 250_000, "0.25": 62_500}
+    assert plan["latency_ms"] == {"1": 0.8, "0.75": pytest.approx(0.6), "0.5": 0.4, "0.25": 0.2}
+    assert plan["bfloat16_difference"] is None
+    assert {w["memory_format"] for w in plan["ways"].values()} == {"channels_last"}
+    assert pool.runs == [dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST)]
+    assert [batch_size for _, batch_size in pool.measured] == [250, 250, 16]
+
+
+def test_a_resume_follows_the_plan_without_measuring(run):
+    follow(load(), run, Actors({Way(): 1.0, LAST: 0.8}))
+    before = run.plan.read_bytes()
+    again = Actors({Way(): 0.1, LAST: 1.0})
+    follow(load(), run, again)
+    assert again.measured == [] and run.plan.read_bytes() == before
+    assert again.runs == [dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST)]
+
+
+def test_the_next_run_on_the_same_hardware_decides_alike(run, tmp_path):
+    follow(load(), run, Actors({Way(): 1.0, LAST: 0.8}))
+    other = Actors({Way(): 0.1, LAST: 1.0})
+    follow(load(), RunDirectory(tmp_path / "runs" / "two"), other)
+    assert other.runs == [dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST)]
+
+
+def test_compiling_is_tried_where_it_pays_for_itself(run):
+    compiled = Way(True, "float32", "contiguous")
+    pool = Actors({Way(): 1.0, LAST: 1.0, compiled: 0.5})
+    follow(load("search.budget_calls=2000000", "search.budget=null"), run, pool)
+    # 15 % of 500,000 calls of 1 ms are 75 s, of .5 ms 37 s
+    assert pool.runs[-1] == {1.0: compiled, 0.75: compiled, 0.5: Way(), 0.25: Way()}
+
+
+def test_nothing_is_compiled_where_the_configuration_says_never(run):
+    pool = Actors({Way(): 1.0, LAST: 1.0})
+    follow(load("search.budget=null", "search.patience=3", "score.compile=never"), run, pool)
+    assert pool.runs[-1] == dict.fromkeys((1.0, 0.75, 0.5, 0.25), Way())
+
+
+@pytest.mark.parametrize(("change", "taken"), [(0.0, ROUGH), (0.03, ROUGH), (0.3, LAST)])
+def test_bfloat16_is_taken_where_it_leaves_the_qualities_alone(run, change, taken):
+    """Qualities lie from 4 on; a change of .3 is 7 % of the least."""
+    times = {Way(): 1.0, LAST: 0.8, Way(dtype="bfloat16"): 0.5, ROUGH: 0.4}
+    pool = Actors(times, has_bfloat16=True, change=change)
+    plan = follow(load("score.compile=never"), run, pool)
+    assert set(pool.runs[-1].values()) == {taken}
+    assert plan["bfloat16_difference"] == pytest.approx(change / 4, abs=1e-9)
+
+
+def test_a_damaged_plan_is_told(run):
+    run.path.mkdir(parents=True)
+    run.plan.write_text('{"ways": 3}')
+    with pytest.raises(DataError, match=r"plan\.json: expected a plan of format step-plan/1"):
+        follow(load(), run, Actors({}))
+
+
+def test_the_stub_has_nothing_to_measure(run):
+    config = load()
+    problem = Problem(setting.baseline(config), setting.space(config), {1.0: 1}, config.search)
+    plan = follow_plan(config, run, setting.stub_setting(config), problem, None)
+    assert "latency_ms" not in plan and "ways" not in plan
+
+
+def test_an_execution_is_put_in_place_of_the_other():
+    config = load()
+    execution = setting.execution(config)
+    network = setting.Setting(
+        **{**vars(setting.stub_setting(config)), "args": (1, execution, "x")}
+    )
+    other = Execution(7, 1, 0)
+    assert network.args_with(other) == (1, other, "x")
