@@ -9,7 +9,7 @@ import sys
 
 from jobs import cli
 
-NAMES = ("frechet", "latency", "roofline")
+NAMES = ("frechet", "latency", "roofline", "scoring")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
