@@ -9,7 +9,7 @@ import sys
 
 from jobs import cli
 
-NAMES = ("frechet", "latency", "roofline", "scoring")
+NAMES = ("frechet", "latency", "roofline", "scoring", "search")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -145,7 +145,7 @@ class Search(Section):
     optimizer: Literal["nsga2", "random"] = "nsga2"
     steps: Count = 50
     num_images: Annotated[int, Field(ge=2)] = 1000
-    population: Annotated[int, Field(ge=2)] = 32
+    population: Annotated[int, Field(ge=2)] = 16
     seed: Seed = 0
     noise_seed: Seed = 0
     cost: Literal["macs"] = "macs"

@@ -1,41 +1,21 @@
-"""A toy landscape of schedules for tests of the optimizers: closed form, like the real one.
-
-Each move of the chain makes an error of discretisation, by the length of the step, and one of
-capacity, by the width of its network; both matter most at low (not the lowest) noise, and errors
-made early are partly undone by later steps. Starting below T from unit noise costs nothing at
-first. Quality is 1 plus the square of what errors are left, as a Fréchet distance is, so it is
-neither a sum over steps nor the exponential of one.
-
-On 50 steps and widths 1, .75, .5, .25 the uniform schedules have about the qualities measured on
-digits: 50 steps at .75 1.1 times the baseline's, 25 steps at width 1 1.25, at .5 1.7, 8 at 1 4.
-"""
+"""The benchmarks' landscape for tests of the optimizers, with a ripple for evaluation noise."""
 
 import numpy as np
 
-from search_spaces.per_step import PerStepSpace
-from search_spaces.schedule import even_grid
+from jobs.benchmarks import landscape
+from jobs.benchmarks.landscape import SPACE
 
-SPACE = PerStepSpace(even_grid(1000, 50), (1.0, 0.75, 0.5, 0.25))
-CAPACITY_ERROR = np.array([np.nan, 1.0, 0.45, 0.2, 0.0])  # by gene
-MACS = np.array([0.0, 0.07, 0.25, 0.56, 1.0])  # by gene, of one call
 NOISE = 0.01
 
 
 def toy_losses(genomes: list[np.ndarray]) -> np.ndarray:
     """(n, 2): quality and cost of genomes of SPACE, relative to the baseline's."""
-    baseline = _quality(SPACE.uniform()[0])
-    return np.array([(_quality(g) / baseline, MACS[g].sum() / 50) for g in genomes])
+    ripples = np.array([_ripple(genome) for genome in genomes])
+    losses = landscape.losses(genomes)
+    losses[:, 0] *= ripples / _ripple(SPACE.uniform()[0])
+    return losses
 
 
-def _quality(genome: np.ndarray) -> float:
-    kept = np.flatnonzero(genome)
-    level = np.append(kept, 50) / 50  # 0 is the noisiest
-    discretisation, capacity = 0.0, 3.0 * max(level[0] - 0.3, 0.0)
-    for start, end, gene in zip(level[:-1], level[1:], genome[kept], strict=True):
-        length, weight = end - start, np.exp(-((0.75 - (start + end) / 2) ** 2) / 0.08)
-        undone = np.exp(-2.0 * length)
-        discretisation = undone * discretisation + 47.0 * weight * length**2
-        capacity = undone * capacity + 2.8 * weight * length * CAPACITY_ERROR[gene]
-    # Evaluation noise: any smooth-free function of the genome, the same at each call.
-    noise = np.sin(1e3 * (genome * np.sqrt(2.0 + np.arange(50))).sum())
-    return (1.0 + (discretisation + capacity) ** 2) * (1 + NOISE * noise)
+def _ripple(genome: np.ndarray) -> float:
+    """Any smooth-free function of the genome, the same at each call."""
+    return 1 + NOISE * np.sin(1e3 * (genome * np.sqrt(2.0 + np.arange(50))).sum())

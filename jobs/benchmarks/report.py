@@ -13,7 +13,17 @@ from jobs.benchmarks.side_by_side import Timing
 from orchestration.files import Json, write_json
 from orchestration.machine import processor
 
-LIBRARIES = ("torch", "ray", "diffusers", "nevergrad", "numpy", "scipy", "pytorch-fid")
+LIBRARIES = (
+    "torch",
+    "ray",
+    "diffusers",
+    "nevergrad",
+    "numpy",
+    "scipy",
+    "pytorch-fid",
+    "pymoo",
+    "optuna",
+)
 
 
 @dataclass(frozen=True)
