@@ -154,7 +154,7 @@ def run(repetitions: int) -> Report:
 def subject(name: str, sampler: str = "ddim") -> Subject:
     """A network of `subjects` with the project's own classifier, both with initial weights."""
     shape = subjects.shape(name)
-    with torch.random.fork_rng(devices=()), torch.inference_mode():
+    with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(SEED)
         extractor = Classifier(shape[0], shape[1], num_classes=10).eval()
         real = extractor.features(2 * torch.rand(500, *shape) - 1)
