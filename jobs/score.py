@@ -31,14 +31,15 @@ def main(invocation: cli.Invocation) -> None:
     print(f"{num_images:,} images in {len(schedule.steps)} steps of {supernet} -> {path}")
     if invocation.dry_run:
         return
-        from orchestration.cluster import cluster
+    from orchestration.cluster import cluster
     from orchestration.files import write_json
     from orchestration.rundir import RunDirectory
     from orchestration.scoring import score_schedule
 
     with cluster(config):
         run = RunDirectory(invocation.out)
-        result = score_schedule(config, schedule, supernet, run, num_images)
+        plan = schedule_arguments.run_of(arguments).plan
+        result = score_schedule(config, schedule, supernet, run, num_images, plan)
     write_json(path, result)
     low, high = result["quality_ci"]
     print(

@@ -64,8 +64,9 @@ def cluster(config: Config) -> Iterator[None]:
             runtime_env=runtime,
             **({"include_dashboard": False} if address == "local" else {}),
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise MachineError(f"no Ray cluster at {address}: {error}") from error
+    except Exception as error:  # Ray raises bare ones too, such as of a start that takes too long
+        where = "on this machine" if address == "local" else f"at {address}"
+        raise MachineError(f"no Ray cluster {where}: {error}") from error
     signals.install()  # over the handler that ray.init() has put in place
     try:
         yield

@@ -12,6 +12,7 @@ from pathlib import Path
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
 from orchestration.dry_run import check_network
+from orchestration.errors import DataError
 from orchestration.extractor import ensure_extractor, extractor_folder
 from orchestration.files import read_json, write_bytes
 from orchestration.image_grids import samples_png
@@ -132,6 +133,11 @@ def search_front(
         scoring_pool(config, chosen) as pool,
         track.child("search", f"search {identity_of(run.path)}", about) as child,
     ):
+        if journal.records and not run.plan.exists():
+            raise DataError(
+                f"{run.plan} is missing, by which {run.journal.name} was scored: expected it back,"
+                " or another --out"
+            )
         follow_plan(config, run, chosen, problem, pool)
         if journal.stopped is None:
             _search(problem, pool, journal, child, say)

@@ -6,8 +6,10 @@ decides alike.
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
 
 from models.intervals import paired
 from orchestration import ways
@@ -44,14 +46,31 @@ def follow_plan(
     """
     if not run.plan.exists():
         write_json(run.plan, _plan(config, run, chosen, problem, pool))
-    plan = read_json(run.plan)
     if chosen.image_shape is not None:
-        try:
-            found = ways.from_json(plan["ways"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{run.plan}: expected a plan of format {FORMAT}: {error}") from error
-        _use(config, chosen, pool, found)
-    return plan
+        use_ways(config, chosen, pool, read_ways(run.plan, chosen.macs))
+    return read_json(run.plan)
+
+
+def read_ways(path: Path, widths: Collection[float]) -> dict[float, Way]:
+    """The ways of a plan, or of the measured part of one in the cache.
+
+    Raises:
+        DataError: it cannot be read, or is of other widths.
+    """
+    content = read_json(path)
+    try:
+        found = ways.from_json(content["ways"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: expected how each width runs, under 'ways': {error}") from error
+    if found.keys() != set(widths):
+        raise DataError(f"{path}: got widths {sorted(found)}, expected {sorted(widths)}")
+    return found
+
+
+def use_ways(config: Config, chosen: Setting, pool: Pool, found: Mapping[float, Way]) -> None:
+    """Has every actor run the subnets in these ways."""
+    runs = replace(execution(config), ways=dict(found))
+    pool.remake(chosen.make_scorer, chosen.args_with(runs))
 
 
 def _plan(
@@ -64,32 +83,35 @@ def _plan(
     }
     if chosen.image_shape is None:
         return plan
-    measured = _cached(config, run, chosen, problem, pool)
-    found = ways.from_json(measured["ways"])
+    path = _cached(config, run, chosen, problem, pool)
+    found = read_ways(path, chosen.macs)
     latencies = pool.one("measure", {w: [way] for w, way in found.items()}, NUM_SAMPLES)
     plan["latency_ms"] = _named(
         {w: ms for w, of_way in latencies.items() for ms in of_way.values()}
     )
-    return {**plan, **measured}
+    return {**plan, **read_json(path)}
 
 
 def _cached(
     config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
-) -> dict[str, Json]:
-    """The measured part of a plan, from the cache if it is there."""
+) -> Path:
+    """The file in the cache that holds the measured part of a plan; written if it is not there."""
+    hardware = pool.one("hardware")
     known_by = {
-        **pool.one("hardware"),
+        **hardware,
         "shape": list(chosen.image_shape),
         "macs": _named(chosen.macs),
         **config.network.model_dump(mode="json"),
         **config.score.model_dump(mode="json", include={"batch_size", "memory_format", "dtype"}),
         "compiled_for": str(_image_calls(config)),
     }
+    if hardware["has_bfloat16"]:  # whether it does harm is judged on a supernet's own samples
+        known_by |= {"judged_on": [chosen.supernet, chosen.features]}
     name = hashlib.sha256(canonical_json(known_by)).hexdigest()[:16]
     path = run.cache / f"ways-{name}.json"
     if not path.exists():
         write_json(path, _measure(config, chosen, problem, pool))
-    return read_json(path)
+    return path
 
 
 def _measure(config: Config, chosen: Setting, problem: Problem, pool: Pool) -> dict[str, Json]:
@@ -100,10 +122,10 @@ def _measure(config: Config, chosen: Setting, problem: Problem, pool: Pool) -> d
         "measure", dict.fromkeys(chosen.macs, candidates), score.batch_size
     )
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
-    difference = None
+    difference: float | None = None
     if score.dtype == "auto" and any(way.dtype == "bfloat16" for way in best.values()):
-        difference = _difference(config, chosen, problem, pool, best)
-        if difference > HARMLESS:
+        difference, same_order = _difference(config, chosen, problem, pool, best)
+        if difference > HARMLESS or not same_order:
             found = {
                 width: {way: ms for way, ms in of_way.items() if way.dtype == "float32"}
                 for width, of_way in found.items()
@@ -113,12 +135,12 @@ def _measure(config: Config, chosen: Setting, problem: Problem, pool: Pool) -> d
     worth = ways.worth_compiling(taken, _image_calls(config))
     pairs = {width: [best[width], replace(best[width], compiled=True)] for width in worth}
     for width, of_way in pool.one("measure", pairs, score.batch_size).items():
-        found[width] |= of_way
         best[width] = ways.fastest(of_way)
+        found[width] |= {way: ms for way, ms in of_way.items() if math.isfinite(ms)}
     return {
         "ways": ways.to_json(best),
         "ways_ms": {
-            f"{width:g}": [{**ways.to_json({width: way})[f"{width:g}"], "ms": ms}
+            ways.name_of(width): [{**asdict(way), "ms": ms}
                            for way, ms in of_way.items()]
             for width, of_way in found.items()
         },
@@ -128,18 +150,19 @@ def _measure(config: Config, chosen: Setting, problem: Problem, pool: Pool) -> d
 
 def _difference(
     config: Config, chosen: Setting, problem: Problem, pool: Pool, best: Mapping[float, Way]
-) -> float:
-    """How much other the qualities of uniform schedules are in bfloat16: the largest, relative.
+) -> tuple[float, bool]:
+    """What bfloat16 does to the qualities of the uniform schedules, on the search's noise.
 
-    The largest difference beyond what its paired 95 % interval leaves to chance, over the quality;
-    infinity where the order of two schedules changes that float32 tells apart.
+    Returns:
+        The largest difference beyond what its paired 95 % interval leaves to chance, relative to
+        the quality; and whether all schedules that float32 tells apart keep their order.
     """
     schedules = [problem.space.decode(genome) for genome in problem.space.uniform()]
     seed, num_images = config.search.noise_seed, config.search.num_images
     plain = {width: replace(way, dtype="float32") for width, way in best.items()}
     scores = []
     for chosen_ways in (plain, best):
-        _use(config, chosen, pool, chosen_ways)
+        use_ways(config, chosen, pool, chosen_ways)
         scores.append(pool.distances(schedules, seed, num_images))
     changes = []
     for exact, rough in zip(*scores, strict=True):
@@ -150,14 +173,8 @@ def _difference(
             low, high = paired(a, b).interval()
             gap = scores[1][i].full - scores[1][j].full
             if (low > 0 and gap < 0) or (high < 0 and gap > 0):
-                return float("inf")
-    return max(changes)
-
-
-def _use(config: Config, chosen: Setting, pool: Pool, found: Mapping[float, Way]) -> None:
-    """Has every actor run the subnets in these ways."""
-    runs = replace(execution(config), ways=dict(found))
-    pool.remake(chosen.make_scorer, chosen.args_with(runs))
+                return max(changes), False
+    return max(changes), True
 
 
 def _image_calls(config: Config) -> float:
@@ -169,4 +186,4 @@ def _image_calls(config: Config) -> float:
 
 
 def _named(values: Mapping[float, float]) -> dict[str, Json]:
-    return {f"{width:g}": value for width, value in sorted(values.items(), reverse=True)}
+    return {ways.name_of(width): value for width, value in sorted(values.items(), reverse=True)}

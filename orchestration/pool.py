@@ -174,8 +174,8 @@ class _ScorerActor:
     def call(self, shared: list[ObjectRef], method: str, *args: object) -> object:
         """The answer of a method of the scorer."""
         if self.made_from != shared[0]:
-            make_scorer, args = ray.get(shared[0])
-            self.scorer = make_scorer(*args)
+            make_scorer, parts = ray.get(shared[0])
+            self.scorer = make_scorer(*parts)
             self.made_from = shared[0]
         return getattr(self.scorer, method)(*args)
 

@@ -5,6 +5,8 @@ in closed form. `Scorer` cuts a batch's features into the blocks that error bars
 judges collected blocks. Nothing here knows how many actors there are.
 """
 
+import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -22,6 +24,8 @@ from models.population import StateCache, sample_population
 from models.sampling import Sampler
 from orchestration.machine import hardware
 from orchestration.ways import Way
+
+log = logging.getLogger(__name__)
 
 NUM_CALLS = 4  # timed, of each way
 
@@ -196,6 +200,7 @@ class Scorer:
         """Milliseconds an image of one call of `batch_size` rows, by width and way.
 
         The fastest of some calls, taken in turn: what else the machine does only adds to it.
+        Infinite where a compiled way cannot be had, such as without a compiler.
         """
         return self.source.measure(ways, batch_size)
 
@@ -209,9 +214,13 @@ def as_function(
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """(x, t) -> the network's float32 output, run in a way; the subnet itself is left as it is."""
     layout, dtype = getattr(torch, _LAYOUTS[way.memory_format]), getattr(torch, way.dtype)
-    subnet = deepcopy(subnet).to(device=device, dtype=dtype, memory_format=layout)
-    network = subnet.eval().requires_grad_(False)
+    # nn.Module's own: diffusers' warns of every change of precision
+    network = nn.Module.to(deepcopy(subnet), device=device, dtype=dtype, memory_format=layout)
+    network = network.eval().requires_grad_(False)
     if way.compiled:
+        # Every width and batch size is a variant of the same code; beyond the limit, which is 8
+        # by default, torch would go on without compiling, and so to other bits
+        torch._dynamo.config.recompile_limit = 64
         network = torch.compile(network, dynamic=False)
 
     def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -228,10 +237,19 @@ Network = Callable[[Tensor, Tensor], Tensor]
 
 def _fastest_s(networks: Mapping[Way, Network], x: Tensor, t: Tensor) -> dict[Way, float]:
     """Seconds of a call by each way, after a first one that is not counted."""
-    seconds: dict[Way, list[float]] = {way: [] for way in networks}
-    for _ in range(1 + NUM_CALLS):
-        for way, network in networks.items():
+    seconds: dict[Way, float] = {}
+    for way, network in networks.items():
+        try:
+            network(x, t)
+            seconds[way] = math.inf
+        except Exception as error:  # of many kinds, with the compiler's own behind them
+            if not way.compiled:
+                raise
+            log.warning("not compiled: %s", error)
+    able = list(seconds)
+    for _ in range(NUM_CALLS):
+        for way in able:
             start = time.perf_counter()
-            network(x, t).sum().item()  # an answer that is waited for, on any device
-            seconds[way].append(time.perf_counter() - start)
-    return {way: min(calls[1:]) for way, calls in seconds.items()}
+            networks[way](x, t).sum().item()  # an answer that is waited for, on any device
+            seconds[way] = min(seconds[way], time.perf_counter() - start)
+    return {way: seconds.get(way, math.inf) for way in networks}

@@ -12,6 +12,7 @@ from orchestration.config import Config
 from orchestration.extractor import ensure_extractor
 from orchestration.files import Json
 from orchestration.front import member
+from orchestration.plan import read_ways, use_ways
 from orchestration.pool import Pool, start_pool
 from orchestration.results import quality_name
 from orchestration.rundir import RunDirectory
@@ -36,9 +37,27 @@ def scoring_pool(config: Config, chosen: Setting) -> Iterator[Pool]:
 
 
 def score_schedule(
-    config: Config, schedule: StepSchedule, supernet: Path, run: RunDirectory, num_images: int
+    config: Config,
+    schedule: StepSchedule,
+    supernet: Path,
+    run: RunDirectory,
+    num_images: int,
+    plan: Path,
 ) -> dict[str, Json]:
-    """Quality and cost of one schedule and of the baseline on its chain, on the same noise."""
+    """Quality and cost of one schedule and of the baseline on its chain, on the same noise.
+
+    Args:
+        config: of the run.
+        schedule: to score.
+        supernet: folder of the one to run it on.
+        run: beside which prepared data and features lie.
+        num_images: to score on.
+        plan: says how subnets run, if it is there; else they run in the plainest way.
+
+    Raises:
+        ConfigError: the supernet lacks a width, or was trained on another chain.
+        DataError: an artifact is missing or damaged.
+    """
     setting.check_fits(supernet, schedule, (width for _, width in schedule.steps))
     chain = replace(schedule, steps=setting.baseline(config).steps)
     images = data.prepare(config.data, run.cache)
@@ -47,6 +66,8 @@ def score_schedule(
     problem = Problem(chain, setting.space(config), chosen.macs, config.search)
     steps = [schedule.steps, chain.steps]
     with scoring_pool(config, chosen) as pool:
+        if plan.exists():
+            use_ways(config, chosen, pool, read_ways(plan, chosen.macs))
         scores = pool.distances(steps, config.score.noise_seed, num_images)
     scored, baseline = (
         member(problem, s, d, scores[1]) for s, d in zip(steps, scores, strict=True)

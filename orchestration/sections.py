@@ -91,7 +91,8 @@ class Supernet(Section):
 class Train(Section):
     """Training of the supernet; `batch_size` is that of all `num_workers` together.
 
-    Without a number there is a worker for each GPU, or else each CPU, of the cluster.
+    Without a number there is a worker for each GPU, or else CPU, of the driver's node, as long as
+    each has 32 images of the batch.
     """
 
     iterations: Count = 1500

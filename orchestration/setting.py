@@ -51,8 +51,9 @@ class Setting:
     args: tuple[Any, ...]
 
     def args_with(self, execution: Execution) -> tuple[Any, ...]:
-        """`args` with another execution."""
-        return tuple(execution if isinstance(arg, Execution) else arg for arg in self.args)
+        """`args` with another execution in place of theirs."""
+        (place,) = (i for i, arg in enumerate(self.args) if isinstance(arg, Execution))
+        return (*self.args[:place], execution, *self.args[place + 1 :])
 
 
 def network_setting(

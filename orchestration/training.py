@@ -16,6 +16,7 @@ from pathlib import Path
 
 from orchestration.config import Config, fingerprint
 from orchestration.data import read_header
+from orchestration.errors import MachineError
 from orchestration.files import (
     MANIFEST,
     Json,
@@ -72,6 +73,11 @@ def train(
         if state is None or state.iteration < config.train.iterations:
             fit(config, data_folder, folder, on_progress)
             state = _resumed(folder)
+        if state is None:
+            raise MachineError(
+                f"{folder}: the training has left no checkpoint here; expected storage that all"
+                " nodes share, or train.num_workers that fit on this node"
+            )
         _publish(config, data_folder, state, out, asked)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return [Row.from_json(row) for row in read_json(out / HISTORY)]

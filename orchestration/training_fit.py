@@ -62,10 +62,7 @@ def fit(
 def _scaling(train: Train) -> ray.train.ScalingConfig:
     """Workers and what each of them takes: a GPU where the cluster has any."""
     num_gpus = int(ray.cluster_resources().get("GPU", 0))
-    num_workers = train.num_workers
-    if num_workers is None:
-        places = num_gpus or num_cpus() // train.threads
-        num_workers = max(1, min(places, train.batch_size // ROWS_OF_A_WORKER))
+    num_workers = train.num_workers or _fitting_workers(train)
     if num_workers * train.threads > num_cpus():
         raise MachineError(
             f"the cluster has {num_cpus()} CPUs; expected train.num_workers ({num_workers}) x"
@@ -80,6 +77,14 @@ def _scaling(train: Train) -> ray.train.ScalingConfig:
         use_gpu=num_gpus > 0,
         resources_per_worker={"CPU": train.threads},
     )
+
+
+def _fitting_workers(train: Train) -> int:
+    """A worker for each GPU or else CPU of this node, as long as each has enough rows."""
+    node = ray.get_runtime_context().get_node_id()
+    (here,) = (n["Resources"] for n in ray.nodes() if n["NodeID"] == node)
+    places = int(here.get("GPU", 0)) or int(here.get("CPU", 1)) // train.threads
+    return max(1, min(places, train.batch_size // ROWS_OF_A_WORKER))
 
 
 def _in_background(fit: Callable[[], ray.train.Result]) -> Future[ray.train.Result]:

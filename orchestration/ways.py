@@ -7,7 +7,9 @@ tens of seconds a width, so it is only tried where the planned work would win th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+
+import numpy as np
 
 from orchestration.sections import Score
 
@@ -79,12 +81,14 @@ def worth_compiling(milliseconds: Mapping[float, float], image_calls: float) -> 
     ]
 
 
+def name_of(width: float) -> str:
+    """A width as a key: the shortest digits that give it back, such as `1` and `0.75`."""
+    return np.format_float_positional(width, trim="-")
+
+
 def to_json(ways: Mapping[float, Way]) -> dict[str, dict[str, bool | str]]:
     """By width, for `plan.json`."""
-    return {
-        f"{width:g}": {"compiled": w.compiled, "dtype": w.dtype, "memory_format": w.memory_format}
-        for width, w in sorted(ways.items(), reverse=True)
-    }
+    return {name_of(width): asdict(ways[width]) for width in sorted(ways, reverse=True)}
 
 
 def from_json(content: Mapping[str, Mapping[str, bool | str]]) -> dict[float, Way]:
@@ -97,8 +101,8 @@ def planned_calls(
 ) -> float:
     """Network calls x images of a search, at half the steps a candidate.
 
-    Infinity without a budget in candidates or calls. Of the configuration alone: what is decided
-    by it must not depend on the number of actors.
+    0 without a budget in candidates or calls: it may end at any moment. Of the configuration
+    alone: what is decided by it must not depend on the number of actors.
     """
     bounds: Sequence[float] = [
         bound
@@ -108,4 +112,4 @@ def planned_calls(
         )
         if bound is not None
     ]
-    return min(bounds, default=float("inf"))
+    return min(bounds, default=0.0)

@@ -79,7 +79,7 @@ def test_what_ray_says_of_a_cluster_is_passed_on(asked, monkeypatch):
         raise ConnectionError("wrong version")
 
     monkeypatch.setattr(ray, "init", refuse)
-    with pytest.raises(MachineError, match="no Ray cluster at local: wrong version"):
+    with pytest.raises(MachineError, match="no Ray cluster on this machine: wrong version"):
         cluster(load()).__enter__()
 
 

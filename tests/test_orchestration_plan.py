@@ -7,7 +7,7 @@ import pytest
 
 from models.intervals import Replicates
 from orchestration import config as configs
-from orchestration import setting
+from orchestration import setting, ways
 from orchestration.errors import DataError
 from orchestration.plan import follow_plan
 from orchestration.rundir import RunDirectory
@@ -17,26 +17,28 @@ from orchestration.ways import Way
 
 LAST = Way(memory_format="channels_last")
 ROUGH = Way(dtype="bfloat16", memory_format="channels_last")
+TIMES = {Way(): 1.0, LAST: 0.8, Way(dtype="bfloat16"): 0.5, ROUGH: 0.4}
 
 
 class Actors:
     """A pool whose actors take a told time for each way, and whose bfloat16 changes qualities."""
 
-    def __init__(self, milliseconds, has_bfloat16=False, change=0.0):
+    def __init__(self, milliseconds, has_bfloat16=False, change=0.0, slope=0.0):
         self.milliseconds = milliseconds
         self.has_bfloat16 = has_bfloat16
         self.change = change
+        self.slope = slope
         self.measured = []
         self.runs = []
 
     def one(self, method, *args):
         if method == "hardware":
             return {"processor": "fake", "has_bfloat16": self.has_bfloat16}
-        ways, batch_size = args
-        self.measured.append((ways, batch_size))
+        asked, batch_size = args
+        self.measured.append((asked, batch_size))
         return {
             width: {way: self.milliseconds[way] * width for way in of_width}
-            for width, of_width in ways.items()
+            for width, of_width in asked.items()
         }
 
     def remake(self, make_scorer, args):
@@ -46,13 +48,11 @@ class Actors:
     def distances(self, schedules, seed, num_images):
         is_rough = any(way.dtype == "bfloat16" for way in self.runs[-1].values())
         noise = np.random.default_rng(0).normal(0, 0.1, 8)
-        return [
-            Replicates(
-                4.0 + i + is_rough * self.change, 4.0 + i + noise + is_rough * self.change,
-                np.full(8, 5),
-            )
-            for i in range(len(schedules))
-        ]  # fmt: skip
+        found = []
+        for i in range(len(schedules)):
+            quality = 4.0 + 0.02 * i + is_rough * (self.change - self.slope * i)
+            found.append(Replicates(quality, quality + noise, np.full(8, 5)))
+        return found
 
 
 @pytest.fixture
@@ -118,17 +118,37 @@ def test_nothing_is_compiled_where_the_configuration_says_never(run):
 @pytest.mark.parametrize(("change", "taken"), [(0.0, ROUGH), (0.03, ROUGH), (0.3, LAST)])
 def test_bfloat16_is_taken_where_it_leaves_the_qualities_alone(run, change, taken):
     """Qualities lie from 4 on; a change of .3 is 7 % of the least."""
-    times = {Way(): 1.0, LAST: 0.8, Way(dtype="bfloat16"): 0.5, ROUGH: 0.4}
-    pool = Actors(times, has_bfloat16=True, change=change)
+    pool = Actors(TIMES, has_bfloat16=True, change=change)
     plan = follow(load("score.compile=never"), run, pool)
     assert set(pool.runs[-1].values()) == {taken}
     assert plan["bfloat16_difference"] == pytest.approx(change / 4, abs=1e-9)
 
 
+def test_bfloat16_that_changes_the_order_of_schedules_is_not_taken(run):
+    """By less than 1 %: each is .02 worse than the one before it, and comes out .001 better."""
+    pool = Actors(TIMES, has_bfloat16=True, slope=0.021)
+    plan = follow(load("score.compile=never", "search.steps=4"), run, pool)
+    assert set(pool.runs[-1].values()) == {LAST} and plan["bfloat16_difference"] is not None
+
+
+def test_where_a_network_cannot_be_compiled_it_runs_as_it_is(run):
+    pool = Actors({Way(): 1.0, LAST: 1.0, Way(compiled=True): float("inf")})
+    plan = follow(load("search.budget_calls=9000000", "search.budget=null"), run, pool)
+    assert pool.runs[-1] == dict.fromkeys((1.0, 0.75, 0.5, 0.25), Way())
+    assert not any(entry["compiled"] for entries in plan["ways_ms"].values() for entry in entries)
+
+
+def test_a_plan_of_other_widths_is_refused(run):
+    run.path.mkdir(parents=True)
+    run.plan.write_text(json.dumps({"ways": ways.to_json({1.0: Way()})}))
+    with pytest.raises(DataError, match=r"plan\.json: got widths \[1.0\], expected \[0.25, 0.5, "):
+        follow(load(), run, Actors({}))
+
+
 def test_a_damaged_plan_is_told(run):
     run.path.mkdir(parents=True)
     run.plan.write_text('{"ways": 3}')
-    with pytest.raises(DataError, match=r"plan\.json: expected a plan of format step-plan/1"):
+    with pytest.raises(DataError, match=r"plan\.json: expected how each width runs"):
         follow(load(), run, Actors({}))
 
 

@@ -57,6 +57,11 @@ def make(folder):
     return Scorer(ScriptedSource(folder), unit_normal(), BLOCK_SIZE)
 
 
+def make_shifted(folder):
+    """What `remake` has the actors call."""
+    return Scorer(ScriptedSource(folder), shifted(), BLOCK_SIZE)
+
+
 def refuse():
     raise ValueError("a scorer of this kind can't be built")
 
@@ -65,9 +70,13 @@ def unit_normal():
     return Reference(np.zeros(NUM_FEATURES), np.eye(NUM_FEATURES))
 
 
-def in_process(schedules, num_images):
+def shifted():
+    return Reference(np.ones(NUM_FEATURES), np.eye(NUM_FEATURES))
+
+
+def in_process(schedules, num_images, reference=None):
     """What the pool must come to: one scorer, one schedule after another."""
-    scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
+    scorer = Scorer(StubSource(1000), reference or unit_normal(), BLOCK_SIZE)
     return [
         scorer.judge(*(scorer.score([s], SEED, run)[0] for run in batches(num_images, BATCH_SIZE)))
         for s in schedules
@@ -222,3 +231,14 @@ def test_why_a_scorer_cannot_be_built_arrives_as_itself(started):
     with pytest.raises(ValueError, match="^a scorer of this kind can't be built$"):
         pool.distances(SCHEDULES, SEED, 10)
     pool.close()
+
+
+def test_a_remade_scorer_takes_the_others_place_and_survives_a_lost_actor(pools, script):
+    pool = pools(2)
+    pool.distances(SCHEDULES, SEED, 20)
+    pool.remake(make_shifted, [script])
+    expected = in_process(SCHEDULES, 20, shifted())
+    assert_same(pool.distances(SCHEDULES, SEED, 20), expected)
+    (script / "life-0").touch()  # an actor dies at its next batch, and is built anew
+    assert_same(pool.distances(SCHEDULES, SEED, 20), expected)
+    assert not (script / "life-0").exists()
