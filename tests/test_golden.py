@@ -26,7 +26,7 @@ TOY = """
 network: {block_out_channels: [8, 16], attention: [false, false], norm_group_size: 2}
 train: {iterations: 12, batch_size: 16, warmup_iterations: 2, report_every: 4, num_workers: 1}
 features: {iterations: 20}
-search: {steps: 5, num_images: 80, population: 12, budget: 36}
+search: {steps: 5, num_images: 80, population: 12, budget: 36, budget_calls: null}
 score: {num_images: 160, batch_size: 40, block_size: 10, max_members: 4, memory_format: contiguous,
         dtype: float32, compile: never}
 """
