@@ -1,9 +1,9 @@
 """From scored candidates to the front that is reported.
 
 The members are chosen, and the recommended one is fixed, on the search's numbers. Then the
-baseline, the uniform schedules and the members are scored again on noise that the search did not
-see, and only these numbers are reported: the best of hundreds is partly lucky, and its luck does
-not repeat.
+baseline, the uniform schedules that no other of them dominates and the members are scored again on
+noise that the search did not see, and only these numbers are reported: the best of hundreds is
+partly lucky, and its luck does not repeat.
 """
 
 from collections.abc import Sequence

@@ -64,9 +64,9 @@ def run_until(line: str, number: int, name: str, *argv: object) -> tuple[int, st
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by its path from there."""
+    """Every file below a folder, by its path from there; of a lock, only that it is there."""
     return {
-        str(path.relative_to(folder)): path.read_bytes()
+        str(path.relative_to(folder)): b"" if path.name == ".lock" else path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
