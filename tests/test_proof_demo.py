@@ -70,7 +70,9 @@ def test_the_recommended_member_is_at_no_loss(any_front):
 
 def test_the_demos_recommended_member_saves_half_and_a_quarter_against_uniform(demo_front):
     member = recommended(demo_front)
-    assert member["savings"] >= 0.49 and member["savings_uniform"] >= 0.25
+    assert member["savings"] >= 0.49
+    # none: no uniform schedule is as good, at any cost
+    assert member["savings_uniform"] is None or member["savings_uniform"] >= 0.25
 
 
 def test_a_member_of_the_longer_run_saves_half_at_no_loss(long_front):
