@@ -176,7 +176,7 @@ def _judge(error: BaseException) -> tuple[int, str]:
         number = signals.received() or (signal.SIGTERM if by_ray else signal.SIGINT)
         return 128 + number, "interrupted; the same command resumes"
     if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed yet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered
         return 128 + signal.SIGPIPE, "nobody reads the output any more; the same command resumes"
     known = _known(error)
     if known is not None:

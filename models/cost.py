@@ -1,5 +1,8 @@
 """Cost of one network call, counted without running it."""
 
+from collections.abc import Mapping
+from copy import deepcopy
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -25,3 +28,8 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(x_t, t)
     return counter.get_total_flops() // 2
+
+
+def macs_by_width(subnets: Mapping[float, nn.Module], shape: tuple[int, ...]) -> dict[float, int]:
+    """`count_macs` of each network, wherever it is; the networks are left as they are."""
+    return {w: count_macs(deepcopy(net).to("meta"), shape) for w, net in subnets.items()}

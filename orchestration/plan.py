@@ -7,7 +7,7 @@ decides alike.
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -110,14 +110,16 @@ def _cached(
     name = hashlib.sha256(canonical_json(known_by)).hexdigest()[:16]
     path = run.cache / f"ways-{name}.json"
     if not path.exists():
-        write_json(path, _measure(config, chosen, problem, pool))
+        candidates = ways.eager_ways(config.score, hardware["has_bfloat16"])
+        write_json(path, _measure(config, chosen, problem, pool, candidates))
     return path
 
 
-def _measure(config: Config, chosen: Setting, problem: Problem, pool: Pool) -> dict[str, Json]:
-    """Ways and what they were chosen by."""
+def _measure(
+    config: Config, chosen: Setting, problem: Problem, pool: Pool, candidates: Sequence[Way]
+) -> dict[str, Json]:
+    """Ways and what they were chosen by; `candidates` are the eager ones, the plainest first."""
     score = config.score
-    candidates = ways.eager_ways(score, pool.one("hardware")["has_bfloat16"])
     found: Milliseconds = pool.one(
         "measure", dict.fromkeys(chosen.macs, candidates), score.batch_size
     )

@@ -176,7 +176,7 @@ class Score(Section):
     max_members: Count = 16
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: Literal["auto", "never"] = "auto"
+    compile: Literal["auto", "never"] = "never"
     state_bytes: Annotated[int, Field(ge=0)] = 2**29
     scorer: Literal["network", "stub"] = "network"
 

@@ -5,7 +5,6 @@ through the object store; they read no files.
 """
 
 from collections.abc import Callable, Iterable
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def network_setting(
     DataError where an artifact is missing or damaged.
     """
     # heavy: not for the stub, nor for actors before they need it
-    from models.cost import count_macs
+    from models.cost import macs_by_width
     from orchestration.checkpoints import load_supernet, supernet_sha
 
     supernet = load_supernet(supernet_folder)
@@ -78,7 +77,7 @@ def network_setting(
         supernet=supernet_sha(supernet_folder),
         features=config.data.name,
         real=extractor.real,
-        macs={w: count_macs(deepcopy(net).to("meta"), shape) for w, net in subnets.items()},
+        macs=macs_by_width(subnets, shape),
         image_shape=shape,
         make_scorer=_network_scorer,
         args=(*args, extractor.reference, config.score.block_size),

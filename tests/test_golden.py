@@ -15,11 +15,12 @@ from PIL import Image
 from models.intervals import paired
 from models.networks import unet
 from orchestration import config as configs
-from orchestration import setting
+from orchestration import setting, ways
 from orchestration.data import prepare
 from orchestration.extractor import extractor_folder
 from orchestration.pool import batches
 from orchestration.report import PICTURES
+from orchestration.ways import Way
 from search_spaces.schedule import StepSchedule
 
 TOY = """
@@ -119,13 +120,14 @@ def test_sample_writes_a_grid_of_the_schedules_images(toy, tmp_path):
         np.testing.assert_allclose(cell[3::7, 3::7], expected, atol=1)
 
 
-def scorer_of(path, schedule):
+def scorer_of(path, schedule, chosen_ways=None):
     """The scorer of a finished run on the chain of a schedule, in this process."""
     config = configs.load(path / "config.yaml")
     cache = path.parent / "cache"
     extractor = extractor_folder(config, prepare(config.data, cache), cache)
     chosen = setting.network_setting(config, schedule, path / "supernet", extractor)
-    return chosen.make_scorer(*chosen.args)
+    execution = replace(setting.execution(config), ways=chosen_ways or {})
+    return chosen.make_scorer(*chosen.args_with(execution))
 
 
 def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chain(toy, tmp_path):
@@ -136,13 +138,16 @@ def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chai
     (other / "schedules").mkdir(parents=True)
     (other / "config.yaml").write_bytes((toy / "config.yaml").read_bytes())
     (other / "schedules" / "mine.json").write_text(json.dumps(schedule.to_json()))
+    # other bits than the plain way gives
+    rough = dict.fromkeys((1.0, 0.75, 0.5, 0.25), Way(dtype="bfloat16"))
+    (other / "plan.json").write_text(json.dumps({"ways": ways.to_json(rough)}))
     found = run(
         "score", "--schedule", other / "schedules" / "mine.json", "--supernet", toy / "supernet",
         "--out", toy.parent / "score",
     )  # fmt: skip
     assert (found.returncode, found.stderr) == (0, "")
     result = json.loads((toy.parent / "score" / f"{schedule.key}.json").read_text())
-    scorer = scorer_of(toy, schedule)
+    scorer = scorer_of(toy, schedule, rough)
     full = schedule_of(toy, front["baseline"]["key"]).steps
     scores, base = (
         scorer.judge(*(scorer.score([each], 1, images)[0] for images in batches(160, 40)))

@@ -209,3 +209,16 @@ def test_a_signal_is_a_clean_stop(tmp_path, how, number, code):
     assert err.splitlines()[-1] == "try: interrupted; the same command resumes"
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_reader_that_has_gone_is_no_fault_of_ours(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "jobs.search", "--dry-run", "--out", tmp_path / "run"]
+    with os.fdopen(write, "wb") as stdout:
+        found = subprocess.run(
+            command, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE, text=True
+        )
+    assert found.returncode == 128 + signal.SIGPIPE
+    expected = "search: nobody reads the output any more; the same command resumes\n"
+    assert found.stderr == expected and not (tmp_path / "run").exists()

@@ -76,7 +76,7 @@ def fill(text, files):
     return text.format(files=files, inside=files / "run" / "schedules" / "schedule.json")
 
 
-def one_line(name, found, code, expected):
+def assert_one_line(name, found, code, expected):
     """Whether a failed command said one line, the expected one."""
     assert (found.returncode, found.stderr.count("\n")) == (code, 1), found.stderr
     assert found.stderr.startswith(f"{name}: error: ") and expected in found.stderr
@@ -94,7 +94,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(files, tmp_path):
 
     with ThreadPoolExecutor(2) as two:
         for (name, _, code, expected), found in zip(WRONG, two.map(attempt, WRONG), strict=True):
-            one_line(name, found, code, expected)
+            assert_one_line(name, found, code, expected)
     assert contents(files) == before and list(tmp_path.iterdir()) == []
 
 
@@ -224,7 +224,7 @@ def test_other_values_than_the_runs_are_refused(golden_stub):
     path, _ = golden_stub
     before = contents(path)
     found = run("search", *STUB, "--out", path, "--set", "search.seed=1")
-    one_line("search", found, 2, "holds a run with other values of search.seed")
+    assert_one_line("search", found, 2, "holds a run with other values of search.seed")
     assert contents(path) == before
 
 
@@ -232,7 +232,7 @@ def test_two_at_once_in_a_run_are_refused(golden_stub):
     path, _ = golden_stub
     with lock(path / ".lock"):
         found = run("search", *STUB, "--out", path)
-        one_line("search", found, 4, "is held by pid")
+        assert_one_line("search", found, 4, "is held by pid")
 
 
 def test_a_damaged_journal_is_told_by_its_line(golden_stub, tmp_path):
@@ -243,7 +243,7 @@ def test_a_damaged_journal_is_told_by_its_line(golden_stub, tmp_path):
     lines[9] = lines[9].replace('"generation":0', '"generation":1')
     (copy / "journal.jsonl").write_text("".join(lines))
     found = run("search", *STUB, "--out", copy)
-    one_line("search", found, 3, f"{copy}/journal.jsonl, line 10: damaged")
+    assert_one_line("search", found, 3, f"{copy}/journal.jsonl, line 10: damaged")
 
 
 def test_a_search_that_is_stopped_and_killed_again_and_again_ends_with_the_same_bytes(
@@ -265,3 +265,13 @@ def test_a_search_that_is_stopped_and_killed_again_and_again_ends_with_the_same_
     for name in ("journal.jsonl", "front.json"):
         assert (out / name).read_bytes() == (path / name).read_bytes()
     assert contents(out / "schedules") == contents(path / "schedules")
+
+
+def test_a_journal_without_its_plan_is_told(golden_stub, tmp_path):
+    path, _ = golden_stub
+    copy = tmp_path / "run"
+    shutil.copytree(path, copy)
+    (copy / "plan.json").unlink()
+    found = run("search", *STUB, "--out", copy)
+    assert_one_line("search", found, 3, "plan.json is missing, by which journal.jsonl was scored")
+    assert not (copy / "plan.json").exists()

@@ -38,8 +38,11 @@ def test_the_shipped_default_names_every_key():
 
 
 @pytest.mark.parametrize("path", DIGITS.parent.glob("*.yaml"), ids=lambda path: path.name)
-def test_every_shipped_file_is_acceptable(path):
-    load(path, default=DIGITS)
+def test_every_shipped_file_is_acceptable(path, tmp_path):
+    assert set(yaml.safe_load(path.read_text())) <= set(Config.model_fields)
+    config = load(path, default=DIGITS)
+    (tmp_path / "whole.yaml").write_text(to_yaml(config))
+    assert load(tmp_path / "whole.yaml") == config
 
 
 def test_yaml_and_back_gives_an_equal_configuration(tmp_path):
@@ -171,7 +174,8 @@ def test_what_must_hold_between_keys(tmp_path, overrides, line):
 
 @pytest.mark.parametrize("rule", ["budget=1", "budget_calls=1", "budget_minutes=.1", "patience=1"])
 def test_any_one_stopping_rule_will_do(rule):
-    load(None, [f"search.{rule}"])
+    key, value = rule.split("=")
+    assert getattr(load(None, [f"search.{rule}"]).search, key) == float(value)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,8 @@ def test_the_next_run_on_the_same_hardware_decides_alike(run, tmp_path):
 def test_compiling_is_tried_where_it_pays_for_itself(run):
     compiled = Way(True, "float32", "contiguous")
     pool = Actors({Way(): 1.0, LAST: 1.0, compiled: 0.5})
-    follow(load("search.budget_calls=2000000", "search.budget=null"), run, pool)
+    config = load("search.budget_calls=2000000", "search.budget=null", "score.compile=auto")
+    follow(config, run, pool)
     # 15 % of 500,000 calls of 1 ms are 75 s, of .5 ms 37 s
     assert pool.runs[-1] == {1.0: compiled, 0.75: compiled, 0.5: Way(), 0.25: Way()}
 
@@ -133,7 +134,8 @@ def test_bfloat16_that_changes_the_order_of_schedules_is_not_taken(run):
 
 def test_where_a_network_cannot_be_compiled_it_runs_as_it_is(run):
     pool = Actors({Way(): 1.0, LAST: 1.0, Way(compiled=True): float("inf")})
-    plan = follow(load("search.budget_calls=9000000", "search.budget=null"), run, pool)
+    config = load("search.budget_calls=9000000", "search.budget=null", "score.compile=auto")
+    plan = follow(config, run, pool)
     assert pool.runs[-1] == dict.fromkeys((1.0, 0.75, 0.5, 0.25), Way())
     assert not any(entry["compiled"] for entries in plan["ways_ms"].values() for entry in entries)
 

@@ -1,3 +1,4 @@
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -59,6 +60,13 @@ class Subnet(nn.Module):
 
     def forward(self, x, t):
         self.layouts.append((len(x), x.is_contiguous(memory_format=torch.channels_last)))
+        return SimpleNamespace(sample=torch.tanh(self.convolution(x) + t[:, None, None, None]))
+
+
+class Plain(Subnet):
+    """Without a memory of its calls, which would not compile."""
+
+    def forward(self, x, t):
         return SimpleNamespace(sample=torch.tanh(self.convolution(x) + t[:, None, None, None]))
 
 
@@ -236,3 +244,24 @@ def test_one_schedule_is_sampled_and_timed_in_one_batch():
     ((_, expected),) = source()[0].samples([SCHEDULES[0]], 3, range(9), 9)
     np.testing.assert_array_equal(images, expected.numpy())
     assert scoring.states.bytes == 0  # what is timed starts from nothing, and leaves nothing
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_a_compiled_way_agrees_with_the_plain_one():
+    x, t = torch.randn(6, *SHAPE), torch.full((6,), 0.3)
+    subnet = Plain(1.0)
+    plain, compiled = (as_function(subnet, Way(compiled=c))(x, t) for c in (False, True))
+    torch.testing.assert_close(compiled, plain, atol=1e-5, rtol=1e-5)
+
+
+def test_a_way_that_cannot_be_compiled_takes_forever(monkeypatch):
+    def refuse(network, **options):
+        def call(*arguments):
+            raise RuntimeError("no compiler")
+
+        return call
+
+    monkeypatch.setattr(torch, "compile", refuse)
+    asked = {1.0: [Way(), Way(compiled=True)]}
+    found = Scorer(source()[0], unit_normal(3), block_size=3).measure(asked, 5)
+    assert found[1.0][Way()] < found[1.0][Way(compiled=True)] == float("inf")

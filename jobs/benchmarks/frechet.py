@@ -26,10 +26,10 @@ def run(repetitions: int) -> Report:
     rows, speedups, differences = [], {}, []
     for dimension, count in CASES:
         candidate, reference = _features(dimension, count)
-        ours, theirs = partial(_ours, candidate, reference), partial(_fid, candidate, reference)
-        found, expected = ours(), theirs()
+        mine, theirs = partial(ours, candidate, reference), partial(fid, candidate, reference)
+        found, expected = mine(), theirs()
         differences.append(abs(found - expected) / expected)
-        timings = side_by_side({"pytorch-fid": theirs, "stepwise": ours}, repetitions, False)
+        timings = side_by_side({"pytorch-fid": theirs, "stepwise": mine}, repetitions, False)
         speedups[dimension, count] = ratio(timings, "pytorch-fid", "stepwise")
         case = f"D {dimension}, N {count}"
         rows += [Row(case, name, timing) for name, timing in timings.items()]
@@ -51,13 +51,15 @@ def _features(dimension: int, count: int) -> tuple[np.ndarray, Reference]:
     return candidate.astype(np.float32), reference
 
 
-def _ours(features: np.ndarray, reference: Reference) -> float:
+def ours(features: np.ndarray, reference: Reference) -> float:
+    """The distance of features (n, D), by whichever form is less work."""
     if len(features) <= len(reference.mean):
         return Gram(features, reference).distance(np.arange(len(features)))
     return distance(moments(features), reference)
 
 
-def _fid(features: np.ndarray, reference: Reference) -> float:
+def fid(features: np.ndarray, reference: Reference) -> float:
+    """The distance of features (n, D) as pytorch-fid takes it."""
     x = features.astype(np.float64)
     mean, covariance = x.mean(axis=0), np.cov(x, rowvar=False)
     return calculate_frechet_distance(mean, covariance, reference.mean, reference.covariance)

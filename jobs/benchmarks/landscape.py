@@ -26,9 +26,9 @@ STANDARD_ERROR = 0.02
 
 
 def quality(genome: np.ndarray) -> float:
-    """Quality of a genome (S,) of SPACE, without noise."""
+    """Quality of a genome (S,) of SPACE, or of such a space on another grid, without noise."""
     kept = np.flatnonzero(genome)
-    level = np.append(kept, 50) / 50  # 0 is the noisiest
+    level = np.append(kept, len(genome)) / len(genome)  # 0 is the noisiest
     discretisation, capacity = 0.0, 3.0 * max(level[0] - 0.3, 0.0)
     for start, end, gene in zip(level[:-1], level[1:], genome[kept], strict=True):
         length, weight = end - start, np.exp(-((0.75 - (start + end) / 2) ** 2) / 0.08)
@@ -39,13 +39,13 @@ def quality(genome: np.ndarray) -> float:
 
 
 def cost(genome: np.ndarray) -> float:
-    """MACs of a genome (S,) of SPACE, relative to the baseline's."""
-    return MACS[genome].sum() / SPACE.num_genes
+    """MACs of a genome (S,), relative to the baseline's."""
+    return MACS[genome].sum() / len(genome)
 
 
-def losses(genomes: Iterable[np.ndarray]) -> np.ndarray:
+def losses(genomes: Iterable[np.ndarray], space: PerStepSpace = SPACE) -> np.ndarray:
     """(n, 2): quality and cost relative to the baseline's, without noise."""
-    baseline = quality(SPACE.uniform()[0])
+    baseline = quality(space.uniform()[0])
     return np.array([(quality(g) / baseline, cost(g)) for g in genomes]).reshape(-1, 2)
 
 

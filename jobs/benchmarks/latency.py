@@ -6,7 +6,6 @@ it. Measured is the sampling of a batch from noise to images, as the scoring act
 `ratio_50`: the speed-up at 50 %, divided by the MACs of the baseline over the schedule's.
 """
 
-from copy import deepcopy
 from functools import partial
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from jobs.benchmarks import subjects
 from jobs.benchmarks.report import Report, Row
 from jobs.benchmarks.side_by_side import ratio, side_by_side
-from models.cost import count_macs
+from models.cost import macs_by_width
 from models.diffusion import alphas_cumprod, linear_betas
 from models.sampling import Sampler
 from orchestration.scorer import Execution, SupernetSource
@@ -30,10 +29,7 @@ def run(repetitions: int) -> Report:
     """Measures with all the cores that torch uses."""
     supernet = subjects.supernet(NAME)
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
-    macs = {
-        width: count_macs(deepcopy(net).to("meta"), subjects.shape(NAME))
-        for width, net in subnets.items()
-    }
+    macs = macs_by_width(subnets, subjects.shape(NAME))
     sampler = Sampler("ddim", alphas_cumprod(linear_betas(1000)), 0.0, True)
     ways = dict.fromkeys(subnets, Way(memory_format="channels_last"))
     execution = Execution(BATCH_SIZE, torch.get_num_threads(), 0, ways)

@@ -7,7 +7,6 @@ without bfloat16 units has a peak below its own float32 one there, and a share t
 `width_1_float32` is the share of the float32 peak.
 """
 
-from copy import deepcopy
 from functools import partial
 
 import torch
@@ -15,7 +14,7 @@ import torch
 from jobs.benchmarks import subjects
 from jobs.benchmarks.report import Report, Row
 from jobs.benchmarks.side_by_side import side_by_side
-from models.cost import count_macs
+from models.cost import macs_by_width
 
 SIZES = (1024, 2048, 4096)
 BATCH = {"digits": 250, "fashion-mnist": 64, "cifar10": 8}
@@ -43,9 +42,9 @@ def run(repetitions: int) -> Report:
         calls = {f"width {width:g}": partial(net, x, t) for width, net in subnets.items()}
         timings = side_by_side(calls, repetitions)
         rows += [Row(f"{name}, batch {batch_size}", rival, t) for rival, t in timings.items()]
-        for (width, net), timing in zip(subnets.items(), timings.values(), strict=True):
-            macs = count_macs(deepcopy(net).to("meta"), subjects.shape(name))
-            flops = 2 * macs * batch_size / timing.median
+        macs = macs_by_width(subnets, subjects.shape(name))
+        for width, timing in zip(subnets, timings.values(), strict=True):
+            flops = 2 * macs[width] * batch_size / timing.median
             notes[f"{name}_{width:g}_gflops"] = flops / 1e9
             notes[f"{name}_{width:g}_share_of_float32"] = flops / peaks["float32"]
             if (name, width) == ("cifar10", 1):

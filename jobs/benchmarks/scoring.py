@@ -18,20 +18,19 @@ upper bound. Quality in the evolution is a closed form, and only decides which g
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import torch
-from pytorch_fid.fid_score import calculate_frechet_distance
 from torch import Tensor, nn
 
 from jobs.benchmarks import subjects
+from jobs.benchmarks.frechet import fid
+from jobs.benchmarks.offspring import Generation, Steps, evolve
 from jobs.benchmarks.report import Report, Row
 from jobs.benchmarks.side_by_side import ratio, side_by_side
-from models.cost import count_macs
+from models.cost import macs_by_width
 from models.diffusion import alphas_cumprod, linear_betas
 from models.features import Classifier
 from models.frechet import Reference
@@ -43,19 +42,13 @@ from models.supernet import Supernet
 from orchestration import ways
 from orchestration.scorer import Execution, Scorer, SupernetSource
 from orchestration.ways import Way
-from search_spaces.optimizers import make_optimizer
-from search_spaces.per_step import PerStepSpace
-from search_spaces.prefixes import Step, count_calls
-from search_spaces.schedule import even_grid
 
 POPULATION, GENERATIONS, SEED = 32, 8, 0
 THREADS = 1  # of both, as a scoring actor has
 STATE_BYTES = 2**29  # the default of `score.state_bytes`
 DDSM, OURS = "DDSM's way", "stepwise"
 PARTS = ("prefixes", "parents", "materialised", "layout", "features")
-CAPACITY_ERROR = {1.0: 0.0, 0.75: 0.2, 0.5: 0.45, 0.25: 1.0}
 
-Steps = tuple[Step, ...]
 Rival = Callable[[], list[float]]
 
 
@@ -85,31 +78,6 @@ CASES = {
 }
 
 
-@dataclass(frozen=True)
-class Generation:
-    """The offspring that are scored, and the parents whose states are kept."""
-
-    offspring: tuple[Steps, ...]
-    parents: tuple[Steps, ...]
-
-    def calls(self) -> dict[str, int]:
-        """Network calls for a block of images, without and with the engine's sharing."""
-        return {
-            "one_by_one": sum(map(len, self.offspring)),
-            "prefixes": count_calls(self.offspring),
-            "parents": count_calls(self.offspring, self.parents),
-        }
-
-    def macs(self, table: Mapping[float, int]) -> dict[str, int]:
-        """What these calls cost an image: prefixes that are shared are narrower than the rest."""
-        offspring, parents = _prefixes(self.offspring), _prefixes(self.parents)
-        return {
-            "one_by_one": sum(table[width] for steps in self.offspring for _, width in steps),
-            "prefixes": sum(table[prefix[-1][1]] for prefix in offspring),
-            "parents": sum(table[prefix[-1][1]] for prefix in offspring - parents),
-        }
-
-
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What both ways score with."""
@@ -127,7 +95,7 @@ def run(repetitions: int) -> Report:
     figures, rows, notes = {}, [], {"threads": THREADS, "generation": GENERATIONS + 1}
     for name, case in CASES.items():
         measured = subject(name)
-        generation = evolve(name, case.grid_steps, POPULATION, GENERATIONS)
+        generation = evolve(case.grid_steps, POPULATION, GENERATIONS, SEED)
         execution, cache = _execution(measured, case), StateCache(STATE_BYTES)
         rivals = ladder(measured, generation, case, execution, cache)
         if not case.ladder:
@@ -144,7 +112,9 @@ def run(repetitions: int) -> Report:
             **asdict(case),
             "layouts": {f"{w:g}": way.memory_format for w, way in execution.ways.items()},
             "calls": generation.calls(),
-            "macs_per_image": generation.macs(_macs(name)),
+            "macs_per_image": generation.macs(
+                macs_by_width(_subnets(measured.supernet), measured.shape)
+            ),
             "parents_state_bytes_per_image": state_bytes // case.images,
         }
     speedup = min(figures[f"speedup_{name}"] for name in CASES)
@@ -162,39 +132,6 @@ def subject(name: str, sampler: str = "ddim") -> Subject:
     _ = reference.root  # once for all candidates
     moves = Sampler(sampler, alphas_cumprod(linear_betas(1000)))
     return Subject(subjects.supernet(name).eval(), moves, extractor, reference, shape)
-
-
-def evolve(name: str, grid_steps: int, population: int, generations: int) -> Generation:
-    """The generation after so many of the search's own optimizer on a closed-form landscape."""
-    space = PerStepSpace(even_grid(1000, grid_steps), subjects.WIDTHS)
-    macs = _macs(name)
-    optimizer = make_optimizer("nsga2", space, SEED, population)
-    baseline = toy_loss(space.decode(space.uniform()[0]), macs)
-    for _ in range(generations):
-        asked = optimizer.ask_generation(population)
-        losses = [toy_loss(space.decode(candidate.genome), macs) for candidate in asked]
-        optimizer.tell_generation(asked, np.array(losses) / baseline)
-    asked = optimizer.ask_generation(population)
-    return Generation(
-        tuple(space.decode(candidate.genome) for candidate in asked),
-        tuple(space.decode(genome) for genome in optimizer.survivors()),
-    )
-
-
-def toy_loss(steps: Steps, macs: Mapping[float, int]) -> tuple[float, float]:
-    """Quality and cost of a schedule: errors by each move's length and its network's width.
-
-    Errors matter most at low, not the lowest, noise, and are partly undone by later moves; 1 plus
-    their square is like a Fréchet distance. A start below the noisiest timestep is free at first.
-    """
-    level = [1 - t / 1000 for t, _ in steps] + [1.0]  # 0 is the noisiest
-    discretisation, capacity = 0.0, 3.0 * max(level[0] - 0.3, 0.0)
-    for (_, width), (start, end) in zip(steps, pairwise(level), strict=True):
-        length, weight = end - start, np.exp(-((0.75 - (start + end) / 2) ** 2) / 0.08)
-        undone = np.exp(-2.0 * length)
-        discretisation = undone * discretisation + 47.0 * weight * length**2
-        capacity = undone * capacity + 2.8 * weight * length * CAPACITY_ERROR[width]
-    return 1.0 + (discretisation + capacity) ** 2, sum(macs[width] for _, width in steps)
 
 
 def ladder(
@@ -270,13 +207,6 @@ def sample_alone(subject: Subject, steps: Steps, draw: Callable[[int], Tensor]) 
     return x
 
 
-def fid(features: np.ndarray, reference: Reference) -> float:
-    """The distance of features (n, D) as pytorch-fid takes it."""
-    x = features.astype(np.float64)
-    mean, covariance = x.mean(axis=0), np.cov(x, rowvar=False)
-    return calculate_frechet_distance(mean, covariance, reference.mean, reference.covariance)
-
-
 def _shared(
     source: SupernetSource, generation: Generation, images: range, reference: Reference
 ) -> list[float]:
@@ -301,10 +231,6 @@ def _execution(subject: Subject, case: Case) -> Execution:
     return replace(execution, ways={w: ways.fastest(of_way) for w, of_way in measured.items()})
 
 
-def _prefixes(schedules: Sequence[Steps]) -> set[Steps]:
-    return {steps[:k] for steps in schedules for k in range(1, len(steps) + 1)}
-
-
 def _source(
     subject: Subject, subnets: Mapping[float, nn.Module], execution: Execution
 ) -> SupernetSource:
@@ -320,11 +246,3 @@ def _sliced(subject: Subject, execution: Execution) -> SupernetSource:
 
 def _subnets(supernet: Supernet) -> dict[float, nn.Module]:
     return {width: supernet.subnet(width) for width in supernet.widths}
-
-
-def _macs(name: str) -> dict[float, int]:
-    subnets = _subnets(subjects.supernet(name))
-    return {
-        width: count_macs(deepcopy(net).to("meta"), subjects.shape(name))
-        for width, net in subnets.items()
-    }

@@ -1,0 +1,73 @@
+"""What the benchmarks share, and the small ones: numbers, never times."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from jobs.benchmarks import frechet, latency
+from jobs.benchmarks.report import Report, Row, write_report
+from jobs.benchmarks.side_by_side import Timing, ratio, side_by_side
+from models.frechet import Reference
+from models.moments import moments
+
+
+def test_rivals_are_called_in_turn_and_every_other_round_backwards():
+    called = []
+    rivals = {name: lambda name=name: called.append(name) for name in "abc"}
+    timings = side_by_side(rivals, repetitions=3)
+    assert "".join(called) == "abc" + "abc" + "cba" + "abc"
+    assert {name: len(timing.seconds) for name, timing in timings.items()} == {
+        "a": 3, "b": 3, "c": 3
+    }  # fmt: skip
+    called.clear()
+    side_by_side(rivals, repetitions=1, warm_up=False)
+    assert "".join(called) == "abc"
+
+
+def test_a_ratio_is_the_median_over_rounds():
+    timings = {"slow": Timing((4.0, 9.0, 80.0)), "fast": Timing((2.0, 3.0, 1.0))}
+    assert ratio(timings, "slow", "fast") == 3.0
+    assert ratio(timings, "fast", "slow") == pytest.approx(1 / 3)
+
+
+def test_a_report_is_figures_timings_machine_and_versions(tmp_path):
+    report = Report("x", {"speedup": 2.0}, [Row("case", "rival", Timing((3.0, 1.0, 2.0)))])
+    content = json.loads(write_report(report, tmp_path).read_text())
+    assert content["name"] == "x" and content["figures"] == {"speedup": 2.0}
+    assert content["timings"] == [
+        {"case": "case", "rival": "rival", "median_s": 2.0, "min_s": 1.0, "max_s": 3.0,
+         "repetitions": 3}
+    ]  # fmt: skip
+    assert content["machine"]["cpus"] >= 1 and "torch" in content["versions"]
+
+
+@pytest.mark.parametrize("count", [5, 12, 40])
+def test_both_sides_of_the_frechet_benchmark_agree(count):
+    rng = np.random.default_rng(count)
+    reference = Reference.of(moments(rng.normal(size=(60, 12))))
+    features = rng.normal(1, 2, (count, 12)).astype("f4")
+    assert frechet.ours(features, reference) == pytest.approx(
+        frechet.fid(features, reference), rel=1e-6
+    )
+
+
+MACS = {1.0: 6222, 0.75: 3533, 0.5: 1600, 0.25: 422}
+
+
+@pytest.mark.parametrize("percent", [0, 25, 50, 75])
+def test_a_schedule_saves_as_near_to_its_aim_as_its_steps_allow(percent):
+    steps = latency.schedule(MACS, percent)
+    assert len(steps) == latency.STEPS
+    assert [t for t, _ in steps] == sorted((t for t, _ in steps), reverse=True)
+    widths = [width for _, width in steps]
+    assert widths == sorted(widths)  # narrow first
+    count = len(steps)
+    target = (1 - percent / 100) * count * MACS[1.0]
+    nearest = min(
+        abs(num_wide * MACS[wide] + (count - num_wide) * MACS[narrow] - target)
+        for wide, narrow in pairwise(sorted(MACS, reverse=True))
+        for num_wide in range(count + 1)
+    )
+    assert abs(sum(MACS[width] for width in widths) - target) == nearest
