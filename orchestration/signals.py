@@ -1,7 +1,8 @@
 """A clean stop when the process is told to stop (SIGINT from Ctrl-C, SIGTERM from `ray job stop`).
 
 Both raise KeyboardInterrupt in the main thread, the one exception that a blocking `ray.get` lets
-through (it prints any other and waits on), and the number is kept for the exit code.
+through (it prints any other and waits on), and the number is kept for the exit code. What must
+not be torn, such as a write to a database, holds them until it is done.
 
 Ray puts handlers of its own over these: `ray.init()` for SIGTERM, `TorchTrainer.fit()` for SIGINT.
 Call `install()` again after each of them. Until then theirs raise SystemExit, which `jobs.cli`
@@ -10,9 +11,13 @@ takes for an interruption too.
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
-_received: list[int] = []  # a process has one set of signal handlers, so this is one list
+# A process has one set of signal handlers, so these are one list each
+_received: list[int] = []
+_holding: list[None] = []
 
 
 def install() -> None:
@@ -27,6 +32,20 @@ def received() -> int | None:
     return _received[-1] if _received else None
 
 
+@contextmanager
+def held() -> Iterator[None]:
+    """A signal that comes meanwhile is raised at the end; only for what ends within seconds."""
+    before = len(_received)
+    _holding.append(None)
+    try:
+        yield
+    finally:
+        _holding.pop()
+        if len(_received) > before and not _holding:
+            raise KeyboardInterrupt
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     _received.append(number)
-    raise KeyboardInterrupt
+    if not _holding:
+        raise KeyboardInterrupt

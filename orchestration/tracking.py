@@ -11,7 +11,8 @@ While a command works, a tracking server that goes away costs a warning, and wha
 sent when it answers again. What comes at the end insists: the front, and the pictures.
 
 All of it is called by the driver, never by Ray's workers: the first use of a new sqlite file by
-several processes at once breaks it for good.
+several processes at once breaks it for good. And a signal waits until MLflow has done: cut off in
+a transaction, it would leave the database locked for what the run's end has to say.
 """
 
 import logging
@@ -28,6 +29,7 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
+from orchestration import signals
 from orchestration.errors import MachineError
 from orchestration.members import Front, Latency
 from orchestration.tracked_front import (
@@ -195,15 +197,17 @@ class TrackedRun:
             status = "KILLED"
         self._send()
         try:
-            self._client.set_terminated(self.run_id, status)
+            with signals.held():
+                self._client.set_terminated(self.run_id, status)
         except MlflowException as unanswered:
             logger.warning("%s: run not ended: %s", self._tracker.uri, _reason(unanswered))
 
     def _send(self) -> None:
         try:
             while self._pending:
-                self._client.log_batch(self.run_id, metrics=self._pending[:MAX_BATCH])
-                del self._pending[:MAX_BATCH]
+                with signals.held():
+                    self._client.log_batch(self.run_id, metrics=self._pending[:MAX_BATCH])
+                    del self._pending[:MAX_BATCH]
         except MlflowException as error:
             self._silent_until = time.monotonic() + RETRY_S
             logger.warning("%s: tracked later: %s", self._tracker.uri, _reason(error))
@@ -268,9 +272,10 @@ def _logged_steps(client: MlflowClient, run: Run) -> defaultdict[str, set[int]]:
 
 @contextmanager
 def _answers(uri: str) -> Iterator[None]:
-    """Turns what MLflow raises into a MachineError."""
+    """Lets MLflow finish, and turns what it raises into a MachineError."""
     try:
-        yield
+        with signals.held():
+            yield
     except (MlflowException, OSError, ImportError) as error:
         raise MachineError(
             f"tracking.uri {uri}: {_reason(error)}; "

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import os
+import signal
 from contextlib import suppress
 
 import pytest
 from mlflow.exceptions import MlflowException
 
-from orchestration import tracking
+from orchestration import signals, tracking
 from orchestration.errors import MachineError
 from orchestration.members import all_schedules
 from orchestration.tracked_front import MAX_VIEWS, outdated_views, view_tag
@@ -209,6 +211,24 @@ def test_a_run_ends_as_its_body_does(opened, error, status):
     with tracker.run("demo", "4f", {}) as again:
         assert again.run_id == run.run_id
         assert tracker.client.get_run(run.run_id).info.status == "RUNNING"
+
+
+def test_a_signal_in_the_middle_of_a_write_leaves_nothing_locked(opened, monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    signals.install()
+    tracker = opened()
+    write = tracker.client.log_batch
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*args, **kwargs)
+
+    with pytest.raises(KeyboardInterrupt), tracker.run("a", "a", {}) as run:
+        monkeypatch.setattr(tracker.client, "log_batch", interrupted)
+        run.log({"hypervolume": 0.5}, 16)
+    signal.signal(signal.SIGINT, before)
+    assert [r.info.status for r in runs_of(tracker)] == ["KILLED"]
+    assert history(tracker, run.run_id, "hypervolume") == [(16, 0.5)]
 
 
 def test_a_child_is_its_parents_alone(opened):

@@ -2,8 +2,8 @@
 
 What ten minutes reach is asked of the demo itself. A network that is trained so briefly is a weak
 baseline, though: what its samples look like, and how far the front goes beyond the uniform
-schedules, is asked of a longer run of the same command. Both runs lie in `runs/` and are resumed,
-not repeated, by the next `make proof`.
+schedules, is asked of a longer run of the same command. Both runs lie in `runs/`, the first where
+`make demo` leaves it, and are resumed, not repeated, by the next `make proof`.
 """
 
 import json
@@ -18,7 +18,7 @@ from orchestration.sampling import sample_images
 from search_spaces.schedule import StepSchedule
 
 ROOT = Path(__file__).parents[1]
-RUNS = {"proof-demo": "demo.yaml", "proof": "proof.yaml"}
+RUNS = {"demo": "demo.yaml", "proof": "proof.yaml"}
 
 pytestmark = pytest.mark.proof
 
@@ -30,7 +30,7 @@ def any_front(request):
 
 @pytest.fixture(scope="module")
 def demo_front():
-    return front_of("proof-demo")
+    return front_of("demo")
 
 
 @pytest.fixture(scope="module")
