@@ -1,0 +1,43 @@
+"""A scoring actor that sleeps instead of sampling; several of them fit into one process.
+
+It imports no torch, so that many of them fit into a small machine's memory.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.intervals import Replicates
+
+NUM_BLOCKS = 2  # the fewest that an error bar can be made of
+
+Steps = Sequence[tuple[int, float]]
+
+
+class SleepingActor:
+    """Answers as `orchestration.pool`'s actors do; has no state, so threads may share it.
+
+    Args:
+        seconds_per_block: what one candidate's samples of one batch take.
+    """
+
+    def __init__(self, seconds_per_block: float) -> None:
+        self.seconds_per_block = seconds_per_block
+
+    def call(self, shared: object, method: str, *args: object) -> Replicates | None:
+        """A distance for "judge", nothing for anything else."""
+        return self._judge(*args) if method == "judge" else None
+
+    def score(
+        self, shared: object, schedules: Sequence[Steps], seed: int, images: range
+    ) -> list[float] | float:
+        """What stands for the features of each schedule; of one schedule, its own alone."""
+        time.sleep(self.seconds_per_block * len(schedules))
+        # The more and the wider the steps, the better
+        told = [1 + 100 / (1 + sum(width for _, width in steps)) for steps in schedules]
+        return told if len(told) > 1 else told[0]
+
+    def _judge(self, *batches: float) -> Replicates:
+        full = float(np.mean(batches))
+        return Replicates(full, np.full(NUM_BLOCKS, full), np.full(NUM_BLOCKS, len(batches)))
