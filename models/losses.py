@@ -1,4 +1,4 @@
-"""The loss of a supernet: squared error of the predicted noise, at several widths at once.
+"""The loss of a supernet: squared error of the prediction, at several widths at once.
 
 The sandwich rule (Yu & Huang 2019; Yang et al., arXiv 2310.03337, section 3.1): every iteration
 trains the widest, the narrowest and one other width, on the same x_0 with timesteps and noise of
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.diffusion import add_noise
+from models.diffusion import add_noise, velocity
 from models.supernet import Supernet
 
 
@@ -39,17 +39,21 @@ class SandwichLoss(nn.Module):
     """The losses of several widths in the forward of one module, so that DDP reduces once.
 
     Args:
-        supernet: predicts the noise.
+        supernet: predicts the noise or the velocity.
         alphas_cumprod: float64 (T,).
+        prediction: which of them, "epsilon" or "v_prediction".
     """
 
-    def __init__(self, supernet: Supernet, alphas_cumprod: Tensor) -> None:
+    def __init__(
+        self, supernet: Supernet, alphas_cumprod: Tensor, prediction: str = "epsilon"
+    ) -> None:
         super().__init__()
         self.supernet = supernet
+        self.prediction = prediction
         self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
 
     def forward(self, x_0: Tensor, t: Tensor, eps: Tensor, widths: Sequence[float]) -> Tensor:
-        """Mean of (eps - prediction)^2 over rows, channels and pixels, for each width.
+        """Mean of (target - prediction)^2 over rows, channels and pixels, for each width.
 
         Args:
             x_0: (batch, channels, height, width) float in [-1, 1], shared by all widths.
@@ -62,6 +66,8 @@ class SandwichLoss(nn.Module):
         """
         losses = []
         for t_k, eps_k, width in zip(t, eps, widths, strict=True):
-            x_t = add_noise(x_0, eps_k, self.alphas_cumprod[t_k])
-            losses.append(nn.functional.mse_loss(self.supernet(x_t, t_k, width), eps_k))
+            level = self.alphas_cumprod[t_k]
+            target = velocity(x_0, eps_k, level) if self.prediction == "v_prediction" else eps_k
+            x_t = add_noise(x_0, eps_k, level)
+            losses.append(nn.functional.mse_loss(self.supernet(x_t, t_k, width), target))
         return torch.stack(losses)

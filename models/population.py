@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from models.noise import INIT, normal
-from models.sampling import Sampler
+from models.sampling import History, Sampler
 
 Step = tuple[int, float]
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -62,16 +62,20 @@ class State(NamedTuple):
 
     Attributes:
         x: float32 (n, *shape), the images at the step's timestep.
-        eps: like x, the network's output there.
+        output: like x, the network's prediction there.
+        previous: what a multistep solver remembers of the step before; None where it needs not,
+            and at the first step.
     """
 
     x: Tensor
-    eps: Tensor
+    output: Tensor
+    previous: History | None = None
 
     @property
     def num_bytes(self) -> int:
         """Memory that the state takes."""
-        return sum(tensor.nbytes for tensor in self)
+        past = 0 if self.previous is None else self.previous.x_0.nbytes
+        return self.x.nbytes + self.output.nbytes + past
 
 
 class StateCache:
@@ -135,8 +139,8 @@ def sample_population(
     """Sample one block of images by every schedule.
 
     Args:
-        networks: by width, x float32 (batch, *shape) and t int64 (batch,) -> eps like x. Rows
-            beyond the block are padding.
+        networks: by width, x float32 (batch, *shape) and t int64 (batch,) -> what the sampler
+            takes for a prediction, like x. Rows beyond the block are padding.
         sampler: makes the moves between the steps.
         schedules: of (timestep, width), timesteps falling; the first starts from unit noise.
         seed: of the noise.
@@ -195,20 +199,25 @@ class _Block:
                 if stream not in noise:
                     noise[stream] = self._noise(stream)
                 if parent:
-                    x = self.sampler.move(*live[parent], links[parent][1][0], t, noise[stream])
+                    departed = links[parent][1][0]
+                    x = self._move(live[parent], departed, t, noise[stream])
+                    previous = self.sampler.remember(*live[parent][:2], departed)
                 else:
-                    x = noise[stream]
+                    x, previous = noise[stream], None
                 # What no later move needs is gone before the network takes its memory
                 if last_user[stream] == prefix:
                     del noise[stream]
                 if last_child[parent] == prefix:
                     live.pop(parent, None)
-                live[prefix] = State(x, self._predict(x, t, width))
+                live[prefix] = State(x, self._predict(x, t, width), previous)
                 self.states.put(self.seed, self.images, prefix, live[prefix])
             if prefix in ends:
-                yield prefix, self.sampler.move(*live[prefix], t, None)
+                yield prefix, self._move(live[prefix], t, None)
             if prefix not in last_child:
                 del live[prefix]
+
+    def _move(self, state: State, t: int, s: int | None, noise: Tensor | None = None) -> Tensor:
+        return self.sampler.move(state.x, state.output, t, s, noise, state.previous)
 
     def _plan(self, paths: list[list[int]]) -> tuple[list[int], dict[int, State]]:
         """The prefixes whose states are needed, parents first, and the states known already.
@@ -241,10 +250,10 @@ class _Block:
         return normal(self.seed, self.images, stream, self.shape, self.device)
 
     def _predict(self, x: Tensor, t: int, width: float) -> Tensor:
-        """The network's eps, like x, by a call of `batch` rows."""
+        """The network's prediction, like x, by a call of `batch` rows."""
         rows = x.new_zeros(self.batch, *self.shape)
         rows[: len(x)] = x
         with torch.no_grad():
-            eps = self.networks[width](rows, torch.full((self.batch,), t, device=self.device))
+            output = self.networks[width](rows, torch.full((self.batch,), t, device=self.device))
         # A copy, so that the padding does not live on, and the layout is never the network's
-        return eps[: len(x)].to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+        return output[: len(x)].to(torch.float32, copy=True, memory_format=torch.contiguous_format)

@@ -38,6 +38,15 @@ PLAIN = {
 EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
 """Keys (or, with a dot, whole sections) that say where a run happens and change no bit of it."""
 
+ADDED: dict[str, Json] = {
+    "diffusion.rescale_zero_terminal_snr": False,
+    "search.spacing": "leading",
+}
+"""Keys that came later than others, each with the value that changes nothing.
+
+There they are left out of fingerprints, so that what was made before them is found again.
+"""
+
 
 def load(path: Path | None, overrides: Sequence[str] = (), default: Path | None = None) -> Config:
     """The effective configuration of a command.
@@ -72,17 +81,22 @@ def fingerprint(config: Config, *sections: str) -> str:
 
     Equal for configurations that ask for the same bits: the name of what is cached.
     """
+    canonical = json.dumps(decisive(config, *sections), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def decisive(config: Config, *sections: str) -> dict[str, Json]:
+    """The values that decide which bits come out, by key, of some sections or of all."""
     unknown = set(sections) - set(Config.model_fields)
     if unknown:
         raise ValueError(f"sections {sorted(unknown)}: expected some of {[*Config.model_fields]}")
-    chosen = {
+    return {
         key: value
         for key, value in flatten(config).items()
         if not key.startswith(EXECUTION_ONLY)
         and (not sections or key.partition(".")[0] in sections)
+        and not (key in ADDED and ADDED[key] == value)
     }
-    canonical = json.dumps(chosen, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
 def changes(old: Config, new: Config) -> list[str]:

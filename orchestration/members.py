@@ -7,7 +7,7 @@ table, the pictures and MLflow agree on it.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 FORMAT = "step-front/1"
 
@@ -34,6 +34,7 @@ class ScheduleRecord(TypedDict):
     sampler: str
     eta: float
     clip_sample: bool
+    rescale_zero_terminal_snr: NotRequired[bool]
     steps: list[StepRecord]
 
 

@@ -48,7 +48,8 @@ def sample_images(
 def sample_widths(config: Config, supernet_folder: Path) -> list[tuple[str, np.ndarray]]:
     """A few samples of each width alone, evenly spaced, on the same noise; with titles."""
     chain = baseline(config)
-    grid = even_grid(chain.num_train_timesteps, min(NUM_STEPS, len(chain.steps)))
+    num_steps = min(NUM_STEPS, len(chain.steps))
+    grid = even_grid(chain.num_train_timesteps, num_steps, config.search.spacing)
     rows = []
     for width in config.supernet.widths:
         schedule = replace(chain, steps=tuple((t, width) for t in grid))

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from search_spaces.schedule import even_grid
+
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -67,11 +69,24 @@ class Network(Section):
 
 
 class Diffusion(Section):
-    """The training chain."""
+    """The training chain, in diffusers' words; "cosine" betas are its "squaredcos_cap_v2"."""
 
     num_train_timesteps: Count = 1000
-    betas: Literal["linear"] = "linear"
-    prediction: Literal["epsilon"] = "epsilon"
+    betas: Literal["linear", "squaredcos_cap_v2"] = "linear"
+    prediction: Literal["epsilon", "v_prediction"] = "epsilon"
+    rescale_zero_terminal_snr: bool = False
+
+    @field_validator("betas", mode="before")
+    @classmethod
+    def _name(cls, betas: object) -> object:
+        return "squaredcos_cap_v2" if betas == "cosine" else betas
+
+    @model_validator(mode="after")
+    def _check(self) -> "Diffusion":
+        if self.rescale_zero_terminal_snr and self.num_train_timesteps < 2:
+            expected = "at least 2 where diffusion.rescale_zero_terminal_snr is true"
+            raise wrong("diffusion.num_train_timesteps", self.num_train_timesteps, expected)
+        return self
 
 
 class Supernet(Section):
@@ -129,14 +144,14 @@ class Features(Section):
 class Sampler(Section):
     """The reverse move; `eta` is DDIM's alone (0: no noise, 1: as much as DDPM)."""
 
-    name: Literal["ddim", "ddpm"] = "ddim"
+    name: Literal["ddim", "ddpm", "dpmsolver++2m"] = "ddim"
     eta: Share = 0.0
     clip_sample: bool = True
 
     @model_validator(mode="after")
     def _check(self) -> "Sampler":
-        if self.name == "ddpm" and self.eta != 0:
-            raise wrong("sampler.eta", self.eta, "0 where sampler.name is 'ddpm'")
+        if self.name != "ddim" and self.eta != 0:
+            raise wrong("sampler.eta", self.eta, f"0 where sampler.name is '{self.name}'")
         return self
 
 
@@ -145,6 +160,7 @@ class Search(Section):
 
     optimizer: Literal["nsga2", "random"] = "nsga2"
     steps: Count = 50
+    spacing: Literal["leading", "trailing"] = "leading"
     num_images: Annotated[int, Field(ge=2)] = 1000
     population: Annotated[int, Field(ge=2)] = 16
     seed: Seed = 0
@@ -222,6 +238,7 @@ class Config(Section):
         if self.search.steps > timesteps:
             expected = f"at most diffusion.num_train_timesteps ({timesteps})"
             raise wrong("search.steps", self.search.steps, expected)
+        self._check_rescaled()
         for key, count in (
             ("search.num_images", self.search.num_images),
             ("score.num_images", self.score.num_images),
@@ -233,6 +250,21 @@ class Config(Section):
             expected = "another than search.noise_seed, so that the front meets unseen noise"
             raise wrong("score.noise_seed", self.score.noise_seed, expected)
         return self
+
+    def _check_rescaled(self) -> None:
+        diffusion, search = self.diffusion, self.search
+        last = diffusion.num_train_timesteps - 1
+        grid = even_grid(diffusion.num_train_timesteps, search.steps, search.spacing)
+        if (
+            diffusion.rescale_zero_terminal_snr
+            and diffusion.prediction == "epsilon"
+            and grid[0] == last
+        ):
+            expected = (
+                f"'v_prediction' where diffusion.rescale_zero_terminal_snr is true and the search"
+                f" starts at {last}: nothing of the image is left there, and epsilon can't tell it"
+            )
+            raise wrong("diffusion.prediction", diffusion.prediction, expected)
 
 
 KEYS = [

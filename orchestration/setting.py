@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.diffusion import alphas_cumprod, linear_betas
+from models.diffusion import noise_levels
 from models.frechet import Reference
 from models.sampling import Sampler
 from orchestration import stub
@@ -100,7 +100,10 @@ def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[floa
             f"widths {sorted(set(widths))}: expected those of {supernet_folder},"
             f" {sorted(supernet['widths'])}"
         )
-    for name, value in supernet["meta"].get("diffusion", {}).items():
+    trained_on = supernet["meta"].get("diffusion", {})
+    if trained_on:  # it tells only of a chain that is rescaled
+        trained_on = {"rescale_zero_terminal_snr": False, **trained_on}
+    for name, value in trained_on.items():
         if getattr(chain, name) != value:
             raise ConfigError(
                 f"{name}: got {getattr(chain, name)}, expected {value} as in {supernet_folder}"
@@ -128,16 +131,15 @@ def stub_setting(config: Config) -> Setting:
 
 def space(config: Config) -> PerStepSpace:
     """The space that is searched."""
-    grid = even_grid(config.diffusion.num_train_timesteps, config.search.steps)
-    return PerStepSpace(grid, config.supernet.widths)
+    spacing = config.search.spacing
+    grid = even_grid(config.diffusion.num_train_timesteps, config.search.steps, spacing)
+    return PerStepSpace(grid, config.supernet.widths, spacing)
 
 
 def baseline(config: Config) -> StepSchedule:
     """Every timestep of the grid at width 1."""
     return StepSchedule(
-        num_train_timesteps=config.diffusion.num_train_timesteps,
-        betas=config.diffusion.betas,
-        prediction=config.diffusion.prediction,
+        **config.diffusion.model_dump(),
         sampler=config.sampler.name,
         eta=config.sampler.eta,
         clip_sample=config.sampler.clip_sample,
@@ -147,8 +149,15 @@ def baseline(config: Config) -> StepSchedule:
 
 def sampler_of(schedule: StepSchedule) -> Sampler:
     """The reverse moves of a schedule's chain."""
-    betas = linear_betas(schedule.num_train_timesteps)
-    return Sampler(schedule.sampler, alphas_cumprod(betas), schedule.eta, schedule.clip_sample)
+    return Sampler(
+        schedule.sampler,
+        noise_levels(
+            schedule.num_train_timesteps, schedule.betas, schedule.rescale_zero_terminal_snr
+        ),
+        schedule.eta,
+        schedule.clip_sample,
+        schedule.prediction,
+    )
 
 
 def execution(config: Config) -> Execution:

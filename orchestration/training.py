@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from orchestration.config import Config, fingerprint
+from orchestration.config import Config, decisive, fingerprint
 from orchestration.data import read_header
 from orchestration.errors import MachineError
 from orchestration.files import (
@@ -125,5 +125,6 @@ def _publish(
     write_json(out / HISTORY, [row.to_json() for row in state.rows])
     shape = read_header(data_folder).shape
     supernet = averaged(config, shape, state)
-    meta = {**asked, "diffusion": config.diffusion.model_dump(mode="json")}
+    chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
+    meta = {**asked, "diffusion": chain}
     save_supernet(out / SUPERNET, supernet, network_arguments(config, shape), meta)

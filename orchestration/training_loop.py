@@ -6,8 +6,9 @@ average, Adam's moments and the iteration are the whole state: a training that w
 resumed ends with the same bits as one that was not, and the number of workers changes nothing but
 the order of sums.
 
-Loss: sandwich rule, eps-MSE (Yang et al., arXiv 2310.03337, section 3.1). Adam with linear warm-up
-and cosine decay of the learning rate, gradients clipped by their norm, exponential moving average.
+Loss: sandwich rule, squared error of the prediction (Yang et al., arXiv 2310.03337, section 3.1).
+Adam with linear warm-up and cosine decay of the learning rate, gradients clipped by their norm,
+exponential moving average.
 """
 
 import math
@@ -19,7 +20,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from models.diffusion import alphas_cumprod, linear_betas
+from models.diffusion import noise_levels
 from models.ema import Ema
 from models.losses import SandwichLoss, sandwich_widths
 from models.supernet import Supernet
@@ -67,8 +68,11 @@ class Training:
         supernet = build_supernet(network, config.supernet.widths, train.seed)
         # Convolutions of few channels train faster so than in contiguous layout
         self.supernet = supernet.to(device=device, memory_format=torch.channels_last)
-        alphas = alphas_cumprod(linear_betas(config.diffusion.num_train_timesteps))
-        loss = SandwichLoss(self.supernet, alphas.to(device))
+        chain = config.diffusion
+        levels = noise_levels(
+            chain.num_train_timesteps, chain.betas, chain.rescale_zero_terminal_snr
+        )
+        loss = SandwichLoss(self.supernet, levels.to(device), chain.prediction)
         self.loss = loss if num_workers == 1 else _replicated(loss)
         self.parameters = dict(self.supernet.named_parameters())
         self.optimizer = torch.optim.Adam(

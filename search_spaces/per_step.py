@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from search_spaces.prefixes import Step
+from search_spaces.schedule import even_grid
 
 # The uniform schedules: each width with these percentages of the S steps (rounded up).
 UNIFORM_PERCENTS = (100, 75, 50, 35, 25, 15)
@@ -26,13 +27,15 @@ class PerStepSpace:
     Attributes:
         grid: S timesteps, strictly falling.
         widths: K widths in (0, 1], strictly falling.
+        spacing: of the grid and of the uniform schedules on it, see `even_grid`.
 
     Raises:
-        ValueError: if either is empty or doesn't fall.
+        ValueError: if either of the first two is empty or doesn't fall.
     """
 
     grid: tuple[int, ...]
     widths: tuple[float, ...]
+    spacing: str = "leading"
 
     def __post_init__(self) -> None:
         for name, values in (("grid", self.grid), ("widths", self.widths)):
@@ -83,14 +86,14 @@ class PerStepSpace:
     def uniform(self) -> list[np.ndarray]:
         """The uniform schedules, without repeats: widest first, most steps first.
 
-        n steps are kept at the rising grid indices floor(i S / n), as diffusers' "leading"
-        spacing does; the first of the list is the baseline (every timestep at full width).
+        n steps are kept at those of the rising grid indices that are an even grid themselves, of
+        the same spacing; the first of the list is the baseline (every timestep at full width).
         """
         genomes = []
         for gene in range(self.num_widths, 0, -1):
             for count in self._counts(UNIFORM_PERCENTS):
-                rising = np.arange(count) * self.num_genes // count
-                genomes.append(self._place(rising, np.full(count, gene)))
+                kept = np.array(even_grid(self.num_genes, count, self.spacing))
+                genomes.append(self._place(kept, np.full(count, gene)))
         return genomes
 
     def one_switch(self) -> list[np.ndarray]:

@@ -6,7 +6,9 @@ The JSON form is the contract "step-schedule/1":
      "prediction": "epsilon", "sampler": "ddim", "eta": 0.0, "clip_sample": true,
      "steps": [{"t": 980, "width": 0.5}, ...]}
 
-with timesteps in sampling order, strictly falling. The last move goes to alpha_cumprod = 1.
+with timesteps in sampling order, strictly falling. The last move goes to alpha_cumprod = 1. Keys
+that are only there where they differ from what they would be otherwise:
+"rescale_zero_terminal_snr" (false).
 """
 
 import hashlib
@@ -15,29 +17,43 @@ import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import NoReturn
 
 from search_spaces.prefixes import Step
 
 FORMAT = "step-schedule/1"
-BETAS = ("linear",)
-PREDICTIONS = ("epsilon",)
-SAMPLERS = ("ddim", "ddpm")
+BETAS = ("linear", "squaredcos_cap_v2")
+PREDICTIONS = ("epsilon", "v_prediction")
+SAMPLERS = ("ddim", "ddpm", "dpmsolver++2m")
+SPACINGS = ("leading", "trailing")
 CHAIN_KEYS = ("num_train_timesteps", "betas", "prediction", "sampler", "eta", "clip_sample")
+OPTIONAL: dict[str, bool | float] = {"rescale_zero_terminal_snr": False}
 STEP_KEYS = ("t", "width")
 
 
-def even_grid(num_train_timesteps: int, num_steps: int) -> tuple[int, ...]:
-    """The grid t_i = floor(i T / S), i = S-1 .. 0, falling.
+def even_grid(
+    num_train_timesteps: int, num_steps: int, spacing: str = "leading"
+) -> tuple[int, ...]:
+    """Evenly spaced timesteps, falling.
 
-    Equal to diffusers' "leading" spacing where S divides T. Raises ValueError unless
-    1 <= num_steps <= num_train_timesteps.
+    "leading" is t_i = floor(i T / S), i = S-1 .. 0, which ends at 0: diffusers' where S divides T.
+    "trailing" is t_i = round(i T / S) - 1, i = S .. 1, which starts at T - 1: diffusers' (halves
+    to even), but for its rounding errors.
+
+    Raises:
+        ValueError: not 1 <= num_steps <= num_train_timesteps, or another spacing.
     """
+    if spacing not in SPACINGS:
+        raise ValueError(f"spacing is {spacing!r}, expected one of {', '.join(SPACINGS)}")
     if not 1 <= num_steps <= num_train_timesteps:
         raise ValueError(
             f"num_steps is {num_steps}, expected 1 to {num_train_timesteps} (num_train_timesteps)"
         )
-    return tuple(i * num_train_timesteps // num_steps for i in reversed(range(num_steps)))
+    gap = Fraction(num_train_timesteps, num_steps)
+    if spacing == "trailing":
+        return tuple(round(i * gap) - 1 for i in range(num_steps, 0, -1))
+    return tuple(math.floor(i * gap) for i in reversed(range(num_steps)))
 
 
 @dataclass(frozen=True)
@@ -46,12 +62,14 @@ class StepSchedule:
 
     Attributes:
         num_train_timesteps: T, length of the training chain.
-        betas: name of the noise schedule.
-        prediction: what the network predicts.
-        sampler: "ddim" or "ddpm".
+        betas: name of the noise schedule: "linear" or "squaredcos_cap_v2", as in diffusers.
+        prediction: what the network predicts: "epsilon" or "v_prediction", as in diffusers.
+        sampler: "ddim", "ddpm" or "dpmsolver++2m".
         eta: DDIM's share of ancestral noise, 0 to 1.
         clip_sample: whether the predicted x_0 is clipped to [-1, 1].
         steps: (t, width) in sampling order; t strictly falling within 0 .. T-1, width in (0, 1].
+        rescale_zero_terminal_snr: whether the chain ends in noise alone, so that alpha_cumprod is
+            0 at T-1. There a network that predicts epsilon can't run.
 
     Raises:
         ValueError: for any other value; the message says what, where and what is expected.
@@ -64,6 +82,7 @@ class StepSchedule:
     eta: float
     clip_sample: bool
     steps: tuple[Step, ...]
+    rescale_zero_terminal_snr: bool = False
 
     def __post_init__(self) -> None:
         num_train_timesteps = _integer(self.num_train_timesteps, "num_train_timesteps")
@@ -79,12 +98,15 @@ class StepSchedule:
         eta = _number(self.eta, "eta")
         if not 0 <= eta <= 1:
             _refuse("eta", eta, "a number from 0 to 1")
-        if not isinstance(self.clip_sample, bool):
-            _refuse("clip_sample", self.clip_sample, "true or false")
+        for name in ("clip_sample", "rescale_zero_terminal_snr"):
+            if not isinstance(getattr(self, name), bool):
+                _refuse(name, getattr(self, name), "true or false")
         # Numpy scalars and ints become plain ints and floats: equal schedules have equal keys.
         object.__setattr__(self, "num_train_timesteps", num_train_timesteps)
         object.__setattr__(self, "eta", eta)
         object.__setattr__(self, "steps", _checked_steps(self.steps, num_train_timesteps))
+        if self.rescale_zero_terminal_snr:
+            self._check_rescaled()
 
     @property
     def key(self) -> str:
@@ -105,12 +127,14 @@ class StepSchedule:
     def to_json(self) -> dict[str, object]:
         """The schedule as a JSON object of the format above."""
         steps = [{"t": t, "width": width} for t, width in self.steps]
-        return {"format": FORMAT, **{k: getattr(self, k) for k in CHAIN_KEYS}, "steps": steps}
+        chain = {k: getattr(self, k) for k in CHAIN_KEYS}
+        chain |= {k: getattr(self, k) for k in OPTIONAL if getattr(self, k) != OPTIONAL[k]}
+        return {"format": FORMAT, **chain, "steps": steps}
 
     @classmethod
     def from_json(cls, data: object) -> "StepSchedule":
         """The schedule of a JSON object; ValueError for unknown or missing keys and bad values."""
-        fields = _fields(data, ("format", *CHAIN_KEYS, "steps"), "schedule")
+        fields = _fields(data, ("format", *CHAIN_KEYS, "steps"), "schedule", tuple(OPTIONAL))
         name = fields.pop("format")
         if name != FORMAT:
             _refuse("format", name, repr(FORMAT))
@@ -119,6 +143,18 @@ class StepSchedule:
         rows = [_fields(s, STEP_KEYS, f"steps[{i}]") for i, s in enumerate(fields["steps"])]
         fields["steps"] = tuple((row["t"], row["width"]) for row in rows)
         return cls(**fields)
+
+    def _check_rescaled(self) -> None:
+        last = self.num_train_timesteps - 1
+        if last == 0:
+            _refuse("num_train_timesteps", 1, "at least 2 where rescale_zero_terminal_snr is true")
+        if self.prediction == "epsilon" and self.steps[0][0] == last:
+            _refuse(
+                "steps[0].t",
+                last,
+                f"less than {last} or prediction v_prediction, since rescale_zero_terminal_snr"
+                " leaves nothing of x_0 there, and epsilon doesn't tell it",
+            )
 
 
 def _checked_steps(steps: object, num_train_timesteps: int) -> tuple[Step, ...]:
@@ -137,10 +173,13 @@ def _checked_steps(steps: object, num_train_timesteps: int) -> tuple[Step, ...]:
     return tuple(checked)
 
 
-def _fields(data: object, keys: tuple[str, ...], where: str) -> dict[str, object]:
+def _fields(
+    data: object, keys: tuple[str, ...], where: str, optional: tuple[str, ...] = ()
+) -> dict[str, object]:
     if not isinstance(data, Mapping):
         raise ValueError(f"{where} is {data!r}, expected an object with {', '.join(keys)}")
-    unknown, missing = sorted(set(data) - set(keys)), sorted(set(keys) - set(data))
+    unknown = sorted(set(data) - {*keys, *optional})
+    missing = sorted(set(keys) - set(data))
     if unknown or missing:
         raise ValueError(
             f"{where}: unknown keys {unknown}, missing keys {missing}, expected {', '.join(keys)}"

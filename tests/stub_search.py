@@ -42,6 +42,9 @@ def stub_scorer() -> Scorer:
 class InProcessPool:
     """Scores like a pool of one actor, and remembers what it was asked for.
 
+    Args:
+        scorer: what its actor holds.
+
     Attributes:
         asked: (schedules, seed, num_images) of each population.
         kept: the schedules that were named before each population.
@@ -49,8 +52,8 @@ class InProcessPool:
 
     batch_size = 20
 
-    def __init__(self) -> None:
-        self.scorer = stub_scorer()
+    def __init__(self, scorer: Scorer | None = None) -> None:
+        self.scorer = scorer or stub_scorer()
         self.asked: list[tuple[list[tuple[Step, ...]], int, int]] = []
         self.kept: list[list[tuple[Step, ...]]] = []
 

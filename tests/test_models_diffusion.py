@@ -2,9 +2,18 @@ import math
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers.schedulers.scheduling_ddpm import betas_for_alpha_bar
 
-from models.diffusion import add_noise, alphas_cumprod, linear_betas
+from models.diffusion import (
+    add_noise,
+    alphas_cumprod,
+    cosine_betas,
+    linear_betas,
+    noise_levels,
+    velocity,
+    zero_terminal,
+)
 
 
 def test_levels_equal_diffusers():
@@ -12,6 +21,40 @@ def test_levels_equal_diffusers():
     levels = alphas_cumprod(linear_betas(1000))
     assert levels.dtype == torch.float64
     torch.testing.assert_close(levels, scheduler.alphas_cumprod.double(), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("num_train_timesteps", [1, 10, 1000])
+def test_cosine_betas_equal_diffusers(num_train_timesteps):
+    betas = cosine_betas(num_train_timesteps)
+    assert betas.dtype == torch.float64
+    expected = betas_for_alpha_bar(num_train_timesteps).double()
+    torch.testing.assert_close(betas, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])
+def test_zero_terminal_levels_equal_diffusers(betas):
+    scheduler = DDIMScheduler(1000, beta_schedule=betas, rescale_betas_zero_snr=True)
+    levels = noise_levels(1000, betas, True)
+    assert levels[-1] == 0 and (levels.diff() < 0).all()
+    torch.testing.assert_close(
+        levels, scheduler.alphas_cumprod.double(), rtol=3e-5, atol=1e-6
+    )
+    assert levels[0] == pytest.approx(noise_levels(1000, betas)[0].item())
+
+
+def test_zero_terminal_levels_on_paper():
+    found = zero_terminal(torch.tensor([0.81, 0.36, 0.09]).double())
+    roots = torch.tensor([0.9, 0.9 * (0.6 - 0.3) / (0.9 - 0.3), 0]).double()
+    torch.testing.assert_close(found, roots**2)
+
+
+def test_levels_by_the_name_of_their_betas():
+    torch.testing.assert_close(noise_levels(9, "linear"), alphas_cumprod(linear_betas(9)))
+    cosine = noise_levels(9, "squaredcos_cap_v2")
+    torch.testing.assert_close(cosine, alphas_cumprod(cosine_betas(9)))
+    for arguments in ((9, "cosine"), (1, "linear", True), (0, "squaredcos_cap_v2")):
+        with pytest.raises(ValueError, match="expected"):
+            noise_levels(*arguments)
 
 
 def test_levels_on_paper():
@@ -26,6 +69,14 @@ def test_add_noise_equals_diffusers_row_by_row():
     x_t = add_noise(x_0, eps, alphas_cumprod(linear_betas(1000))[t])
     assert x_t.dtype == torch.float32
     torch.testing.assert_close(x_t, scheduler.add_noise(x_0, eps, t), rtol=1e-5, atol=1e-5)
+
+
+def test_velocity_equals_diffusers_row_by_row():
+    scheduler = DDPMScheduler(num_train_timesteps=1000, prediction_type="v_prediction")
+    x_0, eps = torch.randn(2, 5, 3, 4, 4).unbind()
+    t = torch.tensor([0, 1, 500, 998, 999])
+    v = velocity(x_0, eps, noise_levels(1000, "linear")[t])
+    torch.testing.assert_close(v, scheduler.get_velocity(x_0, eps, t), rtol=1e-5, atol=1e-5)
 
 
 def test_steps_of_the_chain_compose_to_one():

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from models.diffusion import add_noise, alphas_cumprod, linear_betas
+from models.diffusion import add_noise, noise_levels
 from models.losses import SandwichLoss, sandwich_widths
 
-LEVELS = alphas_cumprod(linear_betas(100))
+LEVELS = noise_levels(100, "linear")
 
 
 class _Scaled(nn.Module):
@@ -26,16 +26,20 @@ def _batch(k):
     return x_0, torch.randint(100, (k, 4)), eps
 
 
-def test_loss_by_brute_force():
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_loss_by_brute_force(prediction):
     x_0, t, eps = _batch(3)
     widths = (1.0, 0.25, 0.5)
-    losses = SandwichLoss(_Scaled(), LEVELS)(x_0, t, eps, widths)
+    losses = SandwichLoss(_Scaled(), LEVELS, prediction)(x_0, t, eps, widths)
     for k, width in enumerate(widths):
         errors = []
         for row in range(4):
             level = LEVELS[t[k, row]]
             x_t = level.sqrt() * x_0[row] + (1 - level).sqrt() * eps[k, row]
-            errors.append((eps[k, row] - width * 0.7 * x_t - t[k, row] / 100).square())
+            target = eps[k, row]
+            if prediction == "v_prediction":
+                target = level.sqrt() * eps[k, row] - (1 - level).sqrt() * x_0[row]
+            errors.append((target - width * 0.7 * x_t - t[k, row] / 100).square())
         assert losses[k].item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
 
 

@@ -10,13 +10,19 @@ import torch
 from torch import nn
 
 from models import population
-from models.diffusion import alphas_cumprod, linear_betas
+from models.diffusion import noise_levels
 from models.noise import INIT, normal
 from models.population import State, StateCache, sample_population
 from models.sampling import Sampler
 
-DDIM = Sampler("ddim", alphas_cumprod(linear_betas(100)))
-SAMPLERS = [DDIM, replace(DDIM, eta=0.7), replace(DDIM, kind="ddpm")]
+DDIM = Sampler("ddim", noise_levels(100, "linear"))
+DPM = replace(DDIM, kind="dpmsolver++2m")
+SAMPLERS = [
+    DDIM,
+    replace(DDIM, eta=0.7),
+    replace(DDIM, kind="ddpm", prediction="v_prediction"),
+    replace(DPM, alphas_cumprod=noise_levels(100, "squaredcos_cap_v2")),
+]
 SHAPE, BATCH, SEED = (2, 4, 4), 8, 11
 
 
@@ -59,12 +65,13 @@ SCHEDULES = random_schedules(20)
 def alone(sampler, steps, images):
     """x_0 of one schedule, step by step, as the definition has it."""
     with torch.no_grad():
-        x = normal(SEED, images, INIT, SHAPE)
+        x, previous = normal(SEED, images, INIT, SHAPE), None
         for (t, width), (s, _) in pairwise([*steps, (None, None)]):
             padded = torch.cat([x, torch.ones(BATCH - len(images), *SHAPE)])
             eps = NETWORKS[width](padded, torch.full((BATCH,), t))[: len(images)]
             noise = normal(SEED, images, t + 1, SHAPE) if sampler.adds_noise else None
-            x = sampler.move(x, eps, t, s, noise)
+            moved = sampler.move(x, eps, t, s, noise, previous)
+            x, previous = moved, sampler.remember(x, eps, t)
     return x
 
 
@@ -152,6 +159,28 @@ def test_kept_states_save_calls_and_change_no_bit(sampler, limit):
         assert states.calls == 2 * both
 
 
+@pytest.mark.parametrize(
+    "tail", [((50, 1.0), (10, 1.0)), ((20, 0.5), (10, 1.0)), ((3, 1.0),)]
+)
+def test_a_kept_state_carries_the_history_of_a_multistep_solver(tail):
+    """Schedules that part right after a kept state, where the solver looks back past it."""
+    stem = ((90, 1.0), (60, 0.5))
+    states, found = StateCache(1 << 30), []
+    together(DPM, [stem], range(8), states)
+    children = [(*stem, *tail)]
+    calls = count_calls(lambda: found.append(together(DPM, children, range(8), states)))
+    assert calls == len(tail)
+    expected = alone(DPM, children[0], range(8))
+    assert torch.equal(found[0][0], expected)
+    first, second = states.trie.path(stem)
+    assert states.get(SEED, range(8), first).previous is None
+    kept = states.get(SEED, range(8), second)
+    assert kept.previous.t == 90 and kept.previous.x_0.shape == (8, *SHAPE)
+    assert kept.num_bytes == 3 * kept.x.nbytes
+    forgetful = DPM.move(kept.x, kept.output, 60, tail[0][0])
+    assert not torch.equal(forgetful, DPM.move(*kept[:2], 60, tail[0][0], None, kept.previous))
+
+
 def test_a_child_pays_only_from_its_first_changed_step():
     parent = [(t, 1.0) for t in range(90, -1, -10)]
     children = [parent[:7] + [(20, width)] + parent[8:] for width in (0.5, 0.25)]
@@ -191,9 +220,9 @@ def test_states_hold_no_padding_and_no_foreign_layout(dtype, layout):
     network = {1.0: lambda x, t: x.to(dtype).to(memory_format=layout)}
     list(sample(network, DDIM, [steps], range(3), states))
     state = states.get(SEED, range(3), states.trie.path(steps)[-1])
-    assert state.eps.dtype == torch.float32 and state.eps.is_contiguous()
-    assert torch.equal(state.eps, state.x.to(dtype).float())
-    assert state.eps.untyped_storage().nbytes() == state.x.nbytes == 3 * 32 * 4
+    assert state.output.dtype == torch.float32 and state.output.is_contiguous()
+    assert torch.equal(state.output, state.x.to(dtype).float())
+    assert state.output.untyped_storage().nbytes() == state.x.nbytes == 3 * 32 * 4
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -210,7 +239,7 @@ def test_noise_is_drawn_once_a_timestep_and_only_where_it_is_added(sampler, monk
     assert sorted(streams) == sorted({INIT} | (departed if sampler.adds_noise else set()))
 
 
-@pytest.mark.parametrize("sampler", [DDIM, replace(DDIM, kind="ddpm")])
+@pytest.mark.parametrize("sampler", [DDIM, replace(DDIM, kind="ddpm"), DPM])
 def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
     """Where the chain of one schedule has no branches ahead, nothing of its past is kept."""
     made, most = weakref.WeakSet(), 0
@@ -220,6 +249,12 @@ def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
             x = super().move(*arguments)
             made.add(x)
             return x
+
+        def remember(self, *arguments):
+            history = super().remember(*arguments)
+            if history is not None:
+                made.add(history.x_0)
+            return history
 
     def noting(*arguments):
         noise = normal(*arguments)
@@ -242,18 +277,22 @@ def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
             pass
         return most
 
-    assert most_alive([trunk]) <= 2
+    past = sampler.kind == "dpmsolver++2m"  # remembered beside a state
+    assert most_alive([trunk]) <= 2 + past
     ends = [[*trunk[:2], (t, 1.0)] for t in range(50)]
-    assert most_alive(ends) <= 4  # two states, the noise between them, an x_0 that was handed out
+    # Two states, the noise between them, an x_0 that was handed out
+    assert most_alive(ends) <= 4 + past
     branches = [trunk[:at] + trunk[at + 1 :] for at in range(10, 90, 5)]
     # Where noise is added, also one for each departing timestep that is still to come
-    assert most_alive([trunk, *branches]) <= 4 + (len(trunk) if sampler.adds_noise else 0)
+    assert most_alive([trunk, *branches]) <= 4 + 2 * past + (
+        len(trunk) if sampler.adds_noise else 0
+    )
     assert not made
 
 
 def test_schedules_of_a_thousand_steps():
     schedules = [[(t, 1.0) for t in range(999, -1, -1)], [(t, 0.5) for t in range(999, -1, -1)]]
-    sampler = Sampler("ddim", alphas_cumprod(linear_betas(1000)))
+    sampler = Sampler("ddim", noise_levels(1000, "linear"))
     networks = {1.0: lambda x, t: x, 0.5: lambda x, t: x}
     samples = dict(sample(networks, sampler, schedules, range(2)))
     assert torch.equal(samples[0], samples[1]) and samples[0].isfinite().all()

@@ -1,20 +1,23 @@
 """Moves against diffusers' schedulers, against the closed form, and against exact solutions."""
 
 from dataclasses import replace
-from math import log2, sqrt
+from itertools import pairwise
+from math import exp, log, log2, sqrt
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.schedulers import scheduling_ddpm
 
-from models.diffusion import alphas_cumprod, linear_betas
+from models.diffusion import noise_levels
 from models.noise import INIT, normal
-from models.sampling import Sampler
+from models.sampling import KINDS, PREDICTIONS, History, Sampler
+from search_spaces.schedule import even_grid
 
 T = 1000
-DDIM = Sampler("ddim", alphas_cumprod(linear_betas(T)))
+DDIM = Sampler("ddim", noise_levels(T, "linear"))
 DDPM = replace(DDIM, kind="ddpm")
+DPM = replace(DDIM, kind="dpmsolver++2m")
 SHAPE = (2, 3, 3)
 
 
@@ -25,41 +28,196 @@ def network(x, t):
 
 def sample(sampler, timesteps, denoiser, num_images=16, shape=SHAPE, seed=0):
     """A chain from unit noise, move by move: x_0."""
-    x = normal(seed, range(num_images), INIT, shape)
-    for t, s in zip(timesteps, (*timesteps[1:], None), strict=True):
-        noise = normal(seed, range(num_images), t + 1, shape) if sampler.adds_noise else None
-        x = sampler.move(x, denoiser(x, t), t, s, noise)
+    return run(sampler, timesteps, denoiser, normal(seed, range(num_images), INIT, shape), seed)
+
+
+def run(sampler, timesteps, denoiser, x, seed=0, end=True):
+    """A chain from x, to the last of the timesteps or, past it, to the end."""
+    previous = None
+    for t, s in pairwise((*timesteps, None) if end else timesteps):
+        noise = None
+        if sampler.adds_noise:
+            noise = normal(seed, range(len(x)), t + 1, tuple(x.shape[1:]))
+        output = denoiser(x, t)
+        moved = sampler.move(x, output, t, s, noise, previous)
+        x, previous = moved, sampler.remember(x, output, t)
     return x
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("clip_sample", [True, False])
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("num_steps", [1, 10, 50])
-def test_ddim_equals_diffusers(eta, clip_sample, num_steps):
-    scheduler = DDIMScheduler(T, clip_sample=clip_sample, set_alpha_to_one=True, beta_end=0.02)
+def test_ddim_equals_diffusers(eta, clip_sample, num_steps, prediction):
+    scheduler = DDIMScheduler(
+        T, clip_sample=clip_sample, set_alpha_to_one=True, prediction_type=prediction
+    )
     scheduler.set_timesteps(num_steps)
     x = normal(0, range(16), INIT, SHAPE)
     for t in scheduler.timesteps.tolist():
         noise = normal(0, range(16), t + 1, SHAPE)
         x = scheduler.step(network(x, t), t, x, eta=eta, variance_noise=noise).prev_sample
-    sampler = replace(DDIM, eta=eta, clip_sample=clip_sample)
+    sampler = replace(DDIM, eta=eta, clip_sample=clip_sample, prediction=prediction)
     ours = sample(sampler, scheduler.timesteps.tolist(), network)
     torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("clip_sample", [True, False])
 @pytest.mark.parametrize("num_steps", [1, 10, 50])
-def test_ddpm_equals_diffusers(clip_sample, num_steps, monkeypatch):
-    scheduler = DDPMScheduler(T, clip_sample=clip_sample, variance_type="fixed_small")
+def test_ddpm_equals_diffusers(clip_sample, num_steps, prediction, monkeypatch):
+    scheduler = DDPMScheduler(
+        T, clip_sample=clip_sample, variance_type="fixed_small", prediction_type=prediction
+    )
     scheduler.set_timesteps(num_steps)
     x = normal(0, range(16), INIT, SHAPE)
     for t in scheduler.timesteps.tolist():
         noise = normal(0, range(16), t + 1, SHAPE)
         monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, noise=noise, **__: noise)
         x = scheduler.step(network(x, t), t, x).prev_sample
-    sampler = replace(DDPM, clip_sample=clip_sample)
+    sampler = replace(DDPM, clip_sample=clip_sample, prediction=prediction)
     ours = sample(sampler, scheduler.timesteps.tolist(), network)
     torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
+
+
+def dpm_scheduler(clip_sample, prediction="epsilon", **settings):
+    """diffusers', which clips by a threshold that can't leave 1."""
+    return DPMSolverMultistepScheduler(
+        T,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+        thresholding=clip_sample,
+        sample_max_value=1.0,
+        prediction_type=prediction,
+        **settings,
+    )
+
+
+def assert_dpm_equals(scheduler, sampler):
+    x = normal(0, range(16), INIT, SHAPE)
+    for t in scheduler.timesteps.tolist():
+        x = scheduler.step(network(x, t), t, x).prev_sample
+    ours = sample(sampler, scheduler.timesteps.tolist(), network)
+    torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("clip_sample", [True, False])
+@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 50])
+def test_dpm_solver_equals_diffusers_on_its_own_grids(num_steps, spacing, clip_sample, prediction):
+    scheduler = dpm_scheduler(clip_sample, prediction, timestep_spacing=spacing)
+    scheduler.set_timesteps(num_steps)
+    assert_dpm_equals(scheduler, replace(DPM, clip_sample=clip_sample, prediction=prediction))
+
+
+IRREGULAR = (999, 997, 600, 590, 300, 40, 7, 0)
+
+
+@pytest.mark.parametrize("lower_order_final", [True, False])
+@pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("timesteps", [even_grid(T, 10), even_grid(T, 50), IRREGULAR])
+def test_dpm_solver_equals_diffusers_on_other_timesteps(timesteps, betas, lower_order_final):
+    scheduler = dpm_scheduler(True, beta_schedule=betas, lower_order_final=lower_order_final)
+    scheduler.set_timesteps(timesteps=list(timesteps))
+    assert_dpm_equals(scheduler, replace(DPM, alphas_cumprod=noise_levels(T, betas)))
+
+
+@pytest.mark.parametrize(
+    ("r", "t", "s"), [(999, 640, 3), (641, 640, 639), (700, 7, 0), (None, 640, 3), (9, 8, None)]
+)
+def test_dpm_solver_in_the_papers_words(r, t, s):
+    """Algorithm 2: h_i = lambda_i - lambda_(i-1), D = (1 + 1 / 2r) x_0 - 1 / 2r x_0 before."""
+    x_t, eps, before = torch.randn(3, 64, generator=torch.Generator().manual_seed(0)).double()
+    alpha, sigma = DPM.alphas_cumprod.sqrt(), (1 - DPM.alphas_cumprod).sqrt()
+    x_0 = D = ((x_t - sigma[t] * eps) / alpha[t]).clamp(-1, 1)
+    assert (x_0.abs() == 1).any() and (x_0.abs() < 1).any()
+    if s is not None:
+        h = log(alpha[s] / sigma[s]) - log(alpha[t] / sigma[t])
+        if r is not None:
+            ratio = (log(alpha[t] / sigma[t]) - log(alpha[r] / sigma[r])) / h
+            D = (1 + 1 / (2 * ratio)) * x_0 - 1 / (2 * ratio) * before
+        D = sigma[s] / sigma[t] * x_t - alpha[s] * (exp(-h) - 1) * D
+    moved = DPM.move(x_t, eps, t, s, previous=None if r is None else History(before, r))
+    torch.testing.assert_close(moved, D)
+    remembered = DPM.remember(x_t, eps, t)
+    assert remembered.t == t
+    torch.testing.assert_close(remembered.x_0, x_0)
+
+
+def test_first_and_last_moves_of_dpm_solver_are_ddims():
+    x_t, eps = torch.randn(2, 64, generator=torch.Generator().manual_seed(0)).double()
+    first, last = (replace(DPM, clip_sample=False), (640, 3)), (DPM, (640, None))
+    for sampler, (t, s) in (first, last):
+        expected = replace(sampler, kind="ddim").move(x_t, eps, t, s)
+        torch.testing.assert_close(sampler.move(x_t, eps, t, s), expected)
+    assert DDIM.remember(x_t, eps, 640) is None and DDPM.remember(x_t, eps, 640) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_network_in_the_words_of_both_predictions_gives_the_same_samples(kind):
+    sampler = replace(DDIM, kind=kind)
+
+    def as_velocity(x, t):
+        """v = (sqrt(a) x - x_0) / sqrt(1 - a) of the network's eps."""
+        a_t = sampler.alphas_cumprod[t].item()
+        x_0 = (x - sqrt(1 - a_t) * network(x, t)) / sqrt(a_t)
+        return (sqrt(a_t) * x - x_0) / sqrt(1 - a_t)
+
+    x = normal(0, range(16), INIT, SHAPE).double()
+    timesteps = even_grid(T, 20)
+    velocities = run(replace(sampler, prediction="v_prediction"), timesteps, as_velocity, x)
+    torch.testing.assert_close(velocities, run(sampler, timesteps, network, x))
+
+
+RESCALED = replace(
+    DDIM, alphas_cumprod=noise_levels(T, "linear", True), prediction="v_prediction"
+)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.9])  # at 1 rounding makes NaN of a root in diffusers
+@pytest.mark.parametrize("clip_sample", [True, False])
+@pytest.mark.parametrize("num_steps", [1, 10, 50])
+def test_ddim_from_zero_terminal_snr_equals_diffusers(num_steps, clip_sample, eta):
+    scheduler = DDIMScheduler(
+        T,
+        clip_sample=clip_sample,
+        prediction_type="v_prediction",
+        timestep_spacing="trailing",
+        rescale_betas_zero_snr=True,
+    )
+    scheduler.set_timesteps(num_steps)
+    assert scheduler.timesteps[0] == T - 1 and scheduler.alphas_cumprod[-1] == 0
+    x = normal(0, range(16), INIT, SHAPE)
+    for t in scheduler.timesteps.tolist():
+        noise = normal(0, range(16), t + 1, SHAPE)
+        x = scheduler.step(network(x, t), t, x, eta=eta, variance_noise=noise).prev_sample
+    sampler = replace(RESCALED, clip_sample=clip_sample, eta=eta)
+    ours = sample(sampler, even_grid(T, num_steps, "trailing"), network)
+    torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["ddim", "dpmsolver++2m"])
+def test_where_nothing_of_x_0_is_left_the_velocity_is_its_negative(kind):
+    x_t, v = torch.rand(2, 64, generator=torch.Generator().manual_seed(0)).double() - 0.5
+    sampler = replace(RESCALED, kind=kind)
+    a_s = sampler.alphas_cumprod[700].item()
+    moved = sampler.move(x_t, v, T - 1, 700)
+    torch.testing.assert_close(moved, sqrt(a_s) * -v + sqrt(1 - a_s) * x_t)
+    # lambda comes from minus infinity, so that the step before tells nothing of the slope
+    after = sampler.move(x_t, v, 700, 300, None, sampler.remember(100 * x_t, v, T - 1))
+    assert torch.equal(after, sampler.move(x_t, v, 700, 300))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_epsilon_is_refused_where_nothing_of_x_0_is_left(kind):
+    sampler = replace(RESCALED, kind=kind, prediction="epsilon")
+    x = torch.zeros(1)
+    with pytest.raises(ValueError, match="no x_0 from a predicted epsilon"):
+        sampler.move(x, x, T - 1, 5, x)
+    assert sampler.move(x, x, T - 2, 5, x).isfinite().all()
 
 
 @pytest.mark.parametrize(("t", "s"), [(999, 3), (640, 639), (7, 0)])
@@ -103,23 +261,27 @@ def exact_eps(sampler):
     return predict
 
 
-def test_ddim_converges_in_the_first_order_on_the_exact_flow():
+@pytest.mark.parametrize(("kind", "order"), [("ddim", 1), ("dpmsolver++2m", 2)])
+def test_order_of_convergence_on_the_exact_flow(kind, order):
     """The probability flow of a Gaussian is linear, so its end is known for every start."""
-    angles = torch.linspace(0, 1.5, 161, dtype=torch.float64)  # where the flow is smooth
-    sampler = replace(DDIM, alphas_cumprod=angles.cos() ** 2, clip_sample=False)
-    a_start = sampler.alphas_cumprod[-1].item()
-    x_start = normal(0, range(16), INIT, SHAPE)
-    scale = STD / sqrt(a_start * STD**2 + 1 - a_start)
-    exact = MEAN + scale * (x_start - sqrt(a_start) * MEAN)
+    snr = torch.linspace(4, -3, 161, dtype=torch.float64).mul(2).exp()  # lambda falls evenly
+    sampler = Sampler(kind, snr / (1 + snr), clip_sample=False)
+    x_start = normal(0, range(16), INIT, SHAPE).double()
+    means, stds = [], []
+    for a in (sampler.alphas_cumprod[-1].item(), sampler.alphas_cumprod[0].item()):
+        means.append(sqrt(a) * MEAN)
+        stds.append(sqrt(a * STD**2 + 1 - a))
+    exact = means[1] + stds[1] / stds[0] * (x_start - means[0])
     errors = []
     for num_steps in (40, 80, 160):
-        x_0 = sample(sampler, range(160, 0, -160 // num_steps), exact_eps(sampler))
-        errors.append((x_0 - exact).abs().mean())
-    orders = [log2(coarse / fine) for coarse, fine in zip(errors, errors[1:], strict=False)]
-    assert orders == pytest.approx([1, 1], abs=0.15)
+        timesteps = range(160, -1, -160 // num_steps)
+        x = run(sampler, timesteps, exact_eps(sampler), x_start, end=False)
+        errors.append((x - exact).abs().mean())
+    orders = [log2(coarse / fine) for coarse, fine in pairwise(errors)]
+    assert orders == pytest.approx([order, order], abs=0.15)
 
 
-@pytest.mark.parametrize("sampler", [DDIM, replace(DDIM, eta=1.0), DDPM])
+@pytest.mark.parametrize("sampler", [DDIM, replace(DDIM, eta=1.0), DDPM, DPM])
 def test_samples_of_a_gaussian_have_its_mean_and_variance(sampler):
     sampler = replace(sampler, clip_sample=False)
     timesteps = range(T - 1, -1, -3)
@@ -141,6 +303,12 @@ def test_timesteps_must_fall_within_the_chain(t, s):
         DDIM.move(torch.zeros(1), torch.zeros(1), t, s)
 
 
+def test_the_step_before_must_lie_before():
+    x = torch.zeros(1)
+    with pytest.raises(ValueError, match="from t = 5 to 2, after 5; expected falling"):
+        DPM.move(x, x, 5, 2, None, History(x, 5))
+
+
 def test_missing_noise_is_refused_but_the_last_move_needs_none():
     for sampler in (DDPM, replace(DDIM, eta=0.5)):
         assert sampler.adds_noise
@@ -148,9 +316,10 @@ def test_missing_noise_is_refused_but_the_last_move_needs_none():
             sampler.move(torch.zeros(1), torch.zeros(1), 5, 2)
         sampler.move(torch.zeros(1), torch.zeros(1), 5, None)
     assert not DDIM.adds_noise
+    assert not replace(DPM, eta=0.5).adds_noise
 
 
-@pytest.mark.parametrize("change", [{"kind": "heun"}, {"eta": 1.5}])
+@pytest.mark.parametrize("change", [{"kind": "heun"}, {"eta": 1.5}, {"prediction": "sample"}])
 def test_bad_settings_are_refused(change):
     with pytest.raises(ValueError, match="expected"):
         replace(DDIM, **change)

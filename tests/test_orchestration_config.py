@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from orchestration import config as configs
-from orchestration.config import changes, fingerprint, load, to_yaml
+from orchestration.config import ADDED, changes, fingerprint, flatten, load, to_yaml
 from orchestration.errors import ConfigError
 from orchestration.sections import KEYS, Config, Search
 
@@ -166,6 +166,26 @@ def test_widths_are_distinct_within_0_and_1_and_contain_1(tmp_path, widths):
         (["train.num_workers=129"], "train.num_workers: got 129, expected at most train.batch_"),
         (["score.block_size=60"], "score.block_size: got 60, expected a divisor of score.batch_"),
         (["sampler.name=ddpm", "sampler.eta=1"], "sampler.eta: got 1.0, expected 0 where"),
+        (
+            ["sampler.name=dpmsolver++2m", "sampler.eta=.5"],
+            "sampler.eta: got 0.5, expected 0 where sampler.name is 'dpmsolver++2m'",
+        ),
+        (
+            ["diffusion.rescale_zero_terminal_snr=true", "search.spacing=trailing"],
+            "diffusion.prediction: got \"epsilon\", expected 'v_prediction' where diffusion.",
+        ),
+        (
+            ["diffusion.rescale_zero_terminal_snr=true", "search.steps=1000"],
+            "diffusion.prediction: got \"epsilon\", expected 'v_prediction' where diffusion.",
+        ),
+        (
+            [
+                "diffusion.rescale_zero_terminal_snr=true",
+                "diffusion.num_train_timesteps=1",
+                "search.steps=1",
+            ],
+            "diffusion.num_train_timesteps: got 1, expected at least 2 where",
+        ),
     ],
 )
 def test_what_must_hold_between_keys(tmp_path, overrides, line):
@@ -237,3 +257,38 @@ def test_a_fingerprint_tells_apart_what_gives_other_bits_and_nothing_else():
 
 def test_execution_only_names_exist():
     assert all(any(key.startswith(name) for key in KEYS) for name in configs.EXECUTION_ONLY)
+
+
+def test_a_rescaled_chain_that_never_starts_at_its_end_may_predict_epsilon():
+    config = load(None, ["search.budget=1", "diffusion.rescale_zero_terminal_snr=true"])
+    assert config.diffusion.prediction == "epsilon" and config.search.spacing == "leading"
+
+
+def test_cosine_betas_have_diffusers_name():
+    config = load(None, ["search.budget=1", "diffusion.betas=cosine"])
+    assert config.diffusion.betas == "squaredcos_cap_v2"
+    assert config == load(None, ["search.budget=1", "diffusion.betas=squaredcos_cap_v2"])
+
+
+def test_what_was_made_before_a_key_was_added_is_found_again():
+    config = load(None, ["search.budget=1"])
+    assert fingerprint(config) == "ce8acd5a2228"
+    for key, value in ADDED.items():
+        assert flatten(config)[key] == value, "the default changes nothing"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "diffusion.betas=cosine",
+        "diffusion.prediction=v_prediction",
+        "diffusion.rescale_zero_terminal_snr=true",
+        "search.spacing=trailing",
+        "sampler.name=dpmsolver++2m",
+    ],
+)
+def test_a_fingerprint_tells_of_what_was_added(override):
+    section = override.partition(".")[0]
+    plain = load(None, ["search.budget=1"])
+    changed = load(None, ["search.budget=1", override])
+    assert fingerprint(changed, section) != fingerprint(plain, section)

@@ -4,6 +4,7 @@ import torch
 from safetensors.torch import save_file
 
 from models.cost import count_macs
+from models.diffusion import noise_levels
 from models.features import Classifier
 from models.networks import unet
 from models.population import sample_population
@@ -56,7 +57,7 @@ def extractor(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpmsolver++2m"])
 def test_a_network_setting_scores_samples_of_the_saved_subnets(supernet, extractor, sampler):
     config = load(f"sampler.name={sampler}")
     chain = setting.baseline(config)
@@ -120,6 +121,47 @@ def test_a_supernet_must_fit_what_runs_on_it(supernet, timesteps, widths, expect
     else:
         with pytest.raises(ConfigError, match=expected):
             setting.check_fits(supernet, chain, widths)
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("diffusion.betas=cosine", "betas: got squaredcos_cap_v2, expected linear as in"),
+        ("diffusion.prediction=v_prediction", "prediction: got v_prediction, expected epsilon"),
+        ("diffusion.rescale_zero_terminal_snr=true", "terminal_snr: got True, expected False"),
+    ],
+)
+def test_a_supernet_must_have_learned_the_chain_that_runs_on_it(supernet, override, expected):
+    with pytest.raises(ConfigError, match=expected):
+        setting.check_fits(supernet, setting.baseline(load(override)), (1.0,))
+
+
+def test_a_supernet_of_a_rescaled_chain_runs_no_other(tmp_path):
+    folder, rescaled = tmp_path / "supernet", "diffusion.rescale_zero_terminal_snr=true"
+    meta = {"diffusion": {**META["diffusion"], "rescale_zero_terminal_snr": True}}
+    save_supernet(folder, build_supernet(NETWORK, (1.0, 0.5), seed=3), NETWORK, meta)
+    setting.check_fits(folder, setting.baseline(load(rescaled)), (1.0,))
+    with pytest.raises(ConfigError, match="rescale_zero_terminal_snr: got False, expected True"):
+        setting.check_fits(folder, setting.baseline(load()), (1.0,))
+
+
+def test_a_configured_chain_is_the_samplers():
+    config = load(
+        "diffusion.betas=cosine",
+        "diffusion.prediction=v_prediction",
+        "diffusion.rescale_zero_terminal_snr=true",
+        "search.spacing=trailing",
+        "sampler.name=dpmsolver++2m",
+    )
+    chain = setting.baseline(config)
+    assert chain.steps == tuple((t, 1.0) for t in (499, 399, 299, 199, 99))
+    assert chain.to_json()["betas"] == "squaredcos_cap_v2"
+    moves = setting.sampler_of(chain)
+    assert (moves.kind, moves.prediction) == ("dpmsolver++2m", "v_prediction")
+    expected = noise_levels(500, "squaredcos_cap_v2", True)
+    assert torch.equal(moves.alphas_cumprod, expected) and expected[-1] == 0
+    uniform = [setting.space(config).decode(g) for g in setting.space(config).uniform()]
+    assert all(steps[0][0] == 499 for steps in uniform)
 
 
 def test_the_baseline_runs_every_grid_timestep_at_full_width_on_the_configured_chain():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from diffusers import DDIMScheduler
 
 from search_spaces.per_step import PerStepSpace
 from search_spaces.schedule import even_grid
@@ -93,3 +94,13 @@ def test_one_switch_schedules_of_small_spaces_are_valid(num_steps, num_widths):
     space = PerStepSpace(even_grid(100, num_steps), WIDTHS[:num_widths])
     for genome in space.one_switch():
         assert len(space.decode(genome)) >= 1
+
+
+def test_uniform_schedules_of_trailing_spacing_are_diffusers():
+    space = PerStepSpace(even_grid(1000, 50, "trailing"), WIDTHS, "trailing")
+    schedules = [space.decode(genome) for genome in space.uniform()]
+    assert all(steps[0][0] == 999 for steps in schedules)
+    scheduler = DDIMScheduler(1000, timestep_spacing="trailing")
+    scheduler.set_timesteps(25)
+    half = tuple((t, 1.0) for t in scheduler.timesteps.tolist())
+    assert half in schedules and [len(s) for s in schedules[:6]] == [50, 38, 25, 18, 13, 8]

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from diffusers import DDIMScheduler
 
-from search_spaces.schedule import StepSchedule, even_grid
+from models import sampling
+from models.diffusion import noise_levels
+from search_spaces.schedule import BETAS, PREDICTIONS, SAMPLERS, StepSchedule, even_grid
 
 CONTRACT = {
     "format": "step-schedule/1",
@@ -35,6 +37,27 @@ def test_even_grid_where_steps_do_not_divide():
             even_grid(10, num_steps)
 
 
+@pytest.mark.parametrize("num_steps", [1, 2, 7, 10, 30, 50, 600, 999, 1000])
+def test_trailing_grid_is_diffusers(num_steps):
+    scheduler = DDIMScheduler(num_train_timesteps=1000, timestep_spacing="trailing")
+    scheduler.set_timesteps(num_steps)
+    grid = even_grid(1000, num_steps, "trailing")
+    assert grid == tuple(scheduler.timesteps.tolist()) and grid[0] == 999
+    assert len(set(grid)) == num_steps
+
+
+def test_grids_have_one_of_two_spacings():
+    assert even_grid(10, 4, "trailing") == (9, 7, 4, 1)  # halves to even: 10, 7.5, 5, 2.5
+    with pytest.raises(ValueError, match="spacing is 'linspace', expected one of leading, tr"):
+        even_grid(10, 4, "linspace")
+
+
+def test_samplers_are_those_of_the_models():
+    assert (SAMPLERS, PREDICTIONS) == (sampling.KINDS, sampling.PREDICTIONS)
+    for betas in BETAS:
+        noise_levels(10, betas)
+
+
 def test_json_is_the_contract_and_returns():
     schedule = StepSchedule.from_json(CONTRACT)
     assert schedule.steps == ((999, 0.5), (40, 1.0))
@@ -42,10 +65,34 @@ def test_json_is_the_contract_and_returns():
     assert StepSchedule.from_json(json.loads(json.dumps(schedule.to_json()))) == schedule
 
 
+def test_what_came_later_is_only_written_where_it_changes_something():
+    plain = StepSchedule.from_json(CONTRACT)
+    said = StepSchedule.from_json({**CONTRACT, "rescale_zero_terminal_snr": False})
+    assert said == plain and said.key == plain.key and said.to_json() == CONTRACT
+    change = {"rescale_zero_terminal_snr": True, "prediction": "v_prediction"}
+    changed = StepSchedule.from_json({**CONTRACT, **change})
+    assert changed.to_json() == {**CONTRACT, **change}
+    assert StepSchedule.from_json(changed.to_json()) == changed
+
+
+def test_epsilon_cannot_start_where_nothing_of_the_image_is_left():
+    rescaled = {**CONTRACT, "rescale_zero_terminal_snr": True}
+    with pytest.raises(ValueError, match=r"steps\[0\]\.t is 999, expected less than 999 or pred"):
+        StepSchedule.from_json(rescaled)
+    StepSchedule.from_json({**rescaled, "steps": [{"t": 998, "width": 1.0}]})
+    StepSchedule.from_json({**rescaled, "prediction": "v_prediction"})
+    with pytest.raises(ValueError, match="num_train_timesteps is 1, expected at least 2"):
+        StepSchedule(1, "linear", "v_prediction", "ddim", 0.0, True, ((0, 1.0),), True)
+
+
 def test_key_is_the_hash_of_canonical_json():
     schedule = StepSchedule.from_json(CONTRACT)
     text = json.dumps(CONTRACT, sort_keys=True, separators=(",", ":"))
     assert schedule.key == hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def test_the_key_of_a_known_schedule_stays():
+    assert StepSchedule.from_json(CONTRACT).key == "a8b40689ca96"
 
 
 def test_key_does_not_depend_on_number_types_but_on_every_field():
@@ -58,6 +105,10 @@ def test_key_does_not_depend_on_number_types_but_on_every_field():
     changes = [
         {"num_train_timesteps": 1001},
         {"sampler": "ddpm"},
+        {"sampler": "dpmsolver++2m"},
+        {"betas": "squaredcos_cap_v2"},
+        {"prediction": "v_prediction"},
+        {"prediction": "v_prediction", "rescale_zero_terminal_snr": True},
         {"eta": 0.5},
         {"clip_sample": False},
         {"steps": CONTRACT["steps"][:1]},
@@ -82,6 +133,7 @@ def test_key_does_not_depend_on_number_types_but_on_every_field():
         ({"eta": "0"}, "eta"),
         ({"eta": 10**400}, "eta"),
         ({"clip_sample": 1}, "clip_sample"),
+        ({"rescale_zero_terminal_snr": None}, "rescale_zero_terminal_snr"),
         ({"steps": []}, "steps"),
         ({"steps": None}, "steps"),
         ({"steps": {"t": 1, "width": 1}}, "steps"),

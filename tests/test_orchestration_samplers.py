@@ -1,0 +1,208 @@
+"""Every chain and sampler from training to the front, in this process: sample, score, search."""
+
+import json
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from stub_search import InProcessPool, generations, records_of
+
+from jobs import cli, sample, schedule_arguments, score
+from models.features import Classifier
+from orchestration import cluster, data, scoring, setting, training
+from orchestration import config as configs
+from orchestration.checkpoints import read_description
+from orchestration.extractor import CLASSIFIER, FEATURES, REFERENCE
+from orchestration.files import write_json, write_manifest
+from orchestration.rundir import open_run
+from orchestration.sampling import sample_images, sample_widths
+from orchestration.search import Problem
+from orchestration.training_loop import Training
+from orchestration.training_state import write_checkpoint
+
+SMALL = (
+    "network.block_out_channels=[4, 8]",
+    "network.attention=[false, false]",
+    "network.norm_group_size=1",
+    "supernet.widths=[1, .5]",
+    "train.batch_size=8",
+    "train.iterations=3",
+    "train.warmup_iterations=1",
+    "train.checkpoint_every=3",
+    "search.steps=5",
+    "search.num_images=20",
+    "search.population=12",
+    "search.budget=14",
+    "score.num_images=40",
+    "score.batch_size=20",
+    "score.block_size=5",
+)
+CHAINS = {
+    "plain": (),
+    "cosine": ("diffusion.betas=cosine", "diffusion.prediction=v_prediction"),
+    "rescaled": (
+        "diffusion.prediction=v_prediction",
+        "diffusion.rescale_zero_terminal_snr=true",
+        "search.spacing=trailing",
+    ),
+}
+CASES = [
+    ("plain", "sampler.name=ddpm"),
+    ("plain", "sampler.name=dpmsolver++2m"),
+    ("cosine", "sampler.name=dpmsolver++2m"),
+    ("rescaled", "sampler.name=ddim"),
+]
+
+
+def load(chain, *overrides):
+    return configs.load(None, [*SMALL, *CHAINS[chain], *overrides])
+
+
+def fit_here(config, data_folder, folder, on_progress):
+    """Ray Train's part, without Ray."""
+    images, _ = data.load_arrays(data_folder)
+    trained = Training(config, torch.from_numpy(images))
+    trained.run(on_progress, lambda: write_checkpoint(folder, trained.state()))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run directory with a supernet of each chain."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", fit_here)
+        for name in CHAINS:
+            config = load(name)
+            with open_run(folder / name, config) as run:
+                digits = data.prepare(config.data, run.cache)
+                training.train(config, digits.folder, run.path, lambda row: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def extractor(tmp_path_factory):
+    """An untrained one, as `ensure_extractor` writes it."""
+    folder = tmp_path_factory.mktemp("features") / "digits"
+    folder.mkdir()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Classifier(1, 8, 10).eval()
+    rng = np.random.default_rng(0)
+    save_file(network.state_dict(), folder / CLASSIFIER)
+    np.save(folder / FEATURES, rng.standard_normal((80, 64)).astype("f4"))
+    np.savez(folder / REFERENCE, mu=rng.standard_normal(64), sigma=np.eye(64))
+    facts = {"shape": [1, 8, 8], "num_classes": 10, "accuracy": 0.5}
+    write_manifest(folder, (CLASSIFIER, FEATURES, REFERENCE), facts)
+    return folder
+
+
+def test_a_supernet_says_only_of_what_its_chain_differs_in(runs):
+    metas = {n: read_description(runs / n / "supernet")["meta"]["diffusion"] for n in CHAINS}
+    assert metas["plain"] == {
+        "num_train_timesteps": 1000, "betas": "linear", "prediction": "epsilon"
+    }  # fmt: skip
+    assert metas["cosine"]["betas"] == "squaredcos_cap_v2"
+    assert metas["rescaled"]["rescale_zero_terminal_snr"] is True
+
+
+def test_another_chain_trains_another_supernet(runs):
+    names = {training._asked(load(name), runs)["training"] for name in CHAINS}
+    assert len(names) == len(CHAINS)
+    state = [(runs / n / "supernet/diffusion_pytorch_model.safetensors") for n in CHAINS]
+    assert len({path.read_bytes() for path in state}) == len(CHAINS)
+
+
+@pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}-{case[1].partition('=')[2]}")
+def case(request, runs, extractor):
+    """A configuration with its run directory and its setting."""
+    chain, sampler = request.param
+    config = load(chain, sampler)
+    base = setting.baseline(config)
+    chosen = setting.network_setting(config, base, runs / chain / "supernet", extractor)
+    return config, runs / chain, chosen
+
+
+def test_a_search_scores_what_sampling_alone_gives(case):
+    config, run, chosen = case
+    problem = Problem(
+        setting.baseline(config), setting.space(config), chosen.macs, config.search
+    )
+    scorer = chosen.make_scorer(*chosen.args)
+    found = list(generations(problem, InProcessPool(scorer)))
+    records = records_of(found)
+    assert len(records) == 14 and found[-1].stop == "14 candidates scored"
+    assert len({record.quality for record in records}) > 7
+    for record in records[:3] + records[-2:]:
+        alone = InProcessPool(chosen.make_scorer(*chosen.args))
+        (again,) = alone.distances([record.steps], config.search.noise_seed, 20)
+        assert again.full == record.quality
+
+
+def call(command, name, *argv):
+    return cli.run(
+        name,
+        command.main,
+        command.__doc__,
+        command.add_arguments,
+        default=schedule_arguments.default_config,
+        argv=list(map(str, argv)),
+    )
+
+
+def test_the_commands_take_its_schedules(case, extractor, tmp_path, monkeypatch, capsys):
+    config, run, chosen = case
+    base = setting.baseline(config)
+    steps = tuple((t, width) for (t, _), width in zip(base.steps[::2], (0.5, 1, 0.5), strict=True))
+    schedule = replace(base, steps=steps)
+    path = tmp_path / "schedule.json"
+    write_json(path, schedule.to_json())
+    here = ("--schedule", path, "--supernet", run / "supernet", "--config", run / "config.yaml")
+    assert call(sample, "sample", *here, "--num-images", 9, "--out", tmp_path / "s") == 0
+    assert (tmp_path / "s" / f"{schedule.key}.png").read_bytes()[:4] == b"\x89PNG"
+
+    @contextmanager
+    def here_pool(config, chosen):
+        yield InProcessPool(chosen.make_scorer(*chosen.args))
+
+    monkeypatch.setattr(cluster, "cluster", nullcontext)
+    monkeypatch.setattr(scoring, "scoring_pool", here_pool)
+    monkeypatch.setattr(scoring, "ensure_extractor", lambda *_: extractor)
+    assert call(score, "score", *here, "--num-images", 40, "--out", tmp_path / "scored") == 0
+    result = json.loads((tmp_path / "scored" / f"{schedule.key}.json").read_text())
+    assert result["schedule"] == schedule.to_json()
+    assert result["macs"] == 2 * chosen.macs[0.5] + chosen.macs[1.0]
+    assert result["baseline_macs"] == 5 * chosen.macs[1.0]
+    scorer = InProcessPool(chosen.make_scorer(*chosen.args))
+    (alone,) = scorer.distances([steps], config.score.noise_seed, 40)
+    assert result["quality"] == alone.full
+    assert capsys.readouterr().err == ""
+
+
+def test_samples_do_not_depend_on_how_many_there_are(case):
+    config, run, _ = case
+    schedule = setting.baseline(config)
+    many = sample_images(schedule, run / "supernet", 5, 70)
+    assert np.isfinite(many).all() and len(many) == 70
+    few = sample_images(schedule, run / "supernet", 5, 8)
+    np.testing.assert_allclose(few, many[:8], atol=1e-4)
+
+
+def test_a_supernet_is_shown_on_the_grid_of_its_search(runs):
+    rows = sample_widths(load("rescaled"), runs / "rescaled" / "supernet")
+    assert [title for title, _ in rows] == ["width 1, 5 steps", "width 0.5, 5 steps"]
+    assert all(np.isfinite(images).all() for _, images in rows)
+
+
+def test_a_supernet_of_another_chain_is_refused_in_one_line(runs, tmp_path, capsys):
+    path = tmp_path / "schedule.json"
+    write_json(path, setting.baseline(load("cosine")).to_json())
+    code = call(
+        sample, "sample", "--schedule", path, "--supernet", runs / "plain" / "supernet",
+        "--out", tmp_path / "out",
+    )  # fmt: skip
+    error = capsys.readouterr().err
+    assert code == 2 and error.count("\n") == 1
+    assert "betas: got squaredcos_cap_v2, expected linear as in" in error
