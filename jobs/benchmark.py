@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     name, repetitions = invocation.arguments.name, invocation.arguments.repetitions
-    cli.check_at_least("--repetitions", repetitions, 1)
+    cli.check_within("--repetitions", repetitions, 1)
     print(f"benchmark {name}, {repetitions} repetitions -> {invocation.out}")
     if invocation.dry_run:
         return

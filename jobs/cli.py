@@ -91,10 +91,12 @@ def run(
     return 0
 
 
-def check_at_least(option: str, value: int, least: int) -> None:
-    """Raises ConfigError where a number of the command line is too small."""
+def check_within(option: str, value: int, least: int, most: int | None = None) -> None:
+    """Raises ConfigError where a number of the command line is too small or too large."""
     if value < least:
         raise ConfigError(f"{option}: got {value}, expected at least {least}")
+    if most is not None and value > most:
+        raise ConfigError(f"{option}: got {value}, expected at most {most}")
 
 
 def _prepare(

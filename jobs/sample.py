@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     arguments = invocation.arguments
-    cli.check_at_least("--num-images", arguments.num_images, 1)
+    cli.check_within("--num-images", arguments.num_images, 1)
+    cli.check_within("--seed", arguments.seed, 0, 2**32 - 1)
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
     path = invocation.out / f"{schedule.key}.png"

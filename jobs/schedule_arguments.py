@@ -35,14 +35,24 @@ def run_of(arguments: argparse.Namespace) -> RunDirectory:
 def default_config(arguments: argparse.Namespace) -> Path:
     """The configuration of the schedule's run, else the general one."""
     config = run_of(arguments).config
-    return config if config.exists() else cli.DEFAULT
+    in_run = arguments.schedule.expanduser().resolve().parent.name == "schedules"
+    return config if in_run and config.exists() else cli.DEFAULT
 
 
 def supernet_of(arguments: argparse.Namespace) -> Path:
     """Folder of the supernet to run; DataError where there is none."""
     folder = (arguments.supernet or run_of(arguments).supernet).expanduser().resolve()
-    read_json(folder / MANIFEST)
+    check_supernet(folder)
     return folder
+
+
+def check_supernet(folder: Path) -> None:
+    """Raises DataError where there is no supernet."""
+    if not (folder / MANIFEST).exists():
+        raise DataError(
+            f"no supernet in {folder}: expected a folder that a training wrote; --supernet names"
+            " another"
+        )
 
 
 def read_schedule(path: Path) -> StepSchedule:

@@ -24,7 +24,7 @@ def main(invocation: cli.Invocation) -> None:
     num_images = config.score.num_images
     if arguments.num_images is not None:
         num_images = arguments.num_images
-    cli.check_at_least("--num-images", num_images, 2 * config.score.block_size)
+    cli.check_within("--num-images", num_images, 2 * config.score.block_size)
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
     path = invocation.out / f"{schedule.key}.json"

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from jobs import cli
+from jobs.schedule_arguments import check_supernet
 from orchestration.dry_run import plan
-from orchestration.files import MANIFEST, read_json
 from orchestration.rundir import open_run
 
 
@@ -25,13 +25,17 @@ def main(invocation: cli.Invocation) -> None:
     supernet = invocation.arguments.supernet
     if supernet is not None:
         supernet = supernet.expanduser().resolve()
-        read_json(supernet / MANIFEST)  # so that a missing one is told at once
+        check_supernet(supernet)
     search(invocation, "search", supernet)
 
 
 def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> None:
     """Trains if need be, searches, reports; or only tells the plan."""
     config = invocation.config
+    if supernet is not None and config.score.scorer != "stub":
+        from orchestration import setting  # heavy: not where there is nothing to hold against
+
+        setting.check_fits(supernet, setting.baseline(config), config.supernet.widths)
     planned = plan(config, invocation.out, trains=supernet is None, searches=True)
     if invocation.dry_run:
         print(planned)

@@ -53,7 +53,7 @@ def cluster(config: Config) -> Iterator[None]:
     # Ray reads these when it starts; what the user has set is left alone.
     for name, value in {**QUIET, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
-    runtime: dict[str, object] = {"env_vars": ENVIRONMENT}
+    runtime: dict[str, object] = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
     if config.ray.address is not None:
         runtime |= {"working_dir": str(ROOT), "excludes": [".git", ".venv", "runs"]}
     try:

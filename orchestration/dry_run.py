@@ -5,6 +5,7 @@ from pathlib import Path
 from orchestration.config import Config
 from orchestration.data import headers
 from orchestration.errors import ConfigError
+from orchestration.rundir import check_same
 from orchestration.sections import Search
 
 
@@ -56,7 +57,13 @@ def describe_search(config: Config) -> list[str]:
 
 
 def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
-    """The plan of a command, a line each stage."""
+    """The plan of a command, a line each stage.
+
+    Raises:
+        ConfigError: the run directory holds another run, or the network can't be built.
+        DataError: the data are not there.
+    """
+    check_same(out, config)
     lines = [f"run directory: {out}" + (" (there: resumes)" if out.exists() else "")]
     if trains and not (searches and config.score.scorer == "stub"):
         lines += describe_training(config)

@@ -124,8 +124,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     """A folder that appears at `path` complete, or not at all.
 
     Yields a temporary folder beside `path` to write into. When the body ends, its files are
-    flushed and it takes the place of `path` (of an older folder too); when the body raises, it
-    is removed and `path` stays as it was.
+    flushed and it takes the place of `path`; when the body raises, it is removed and `path` stays
+    as it was. An older folder at `path` is moved aside first: a crash between these two moves
+    leaves none.
 
     Raises:
         MachineError: the place cannot be written.

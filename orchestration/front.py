@@ -1,11 +1,12 @@
 """From scored candidates to the front that is reported.
 
 The members are chosen, and the recommended one is fixed, on the search's numbers. Then the
-baseline, the uniform schedules that no other of them dominates and the members are scored again on
-noise that the search did not see, and only these numbers are reported: the best of hundreds is
-partly lucky, and its luck does not repeat.
+baseline, the uniform schedules that are rivals at all and the members are scored again on noise
+that the search did not see, and only these numbers are reported: the best of hundreds is partly
+lucky, and its luck does not repeat.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,14 +38,23 @@ def choose_members(records: Sequence[Record], limit: int) -> list[Record]:
 def choose_rivals(records: Sequence[Record], problem: Problem) -> list[Sequence[Step]]:
     """The uniform schedules that are scored again, the baseline first.
 
-    All but those that the search found to be dominated by another one: they cost more than
-    schedules of their own kind that do better, and most of the time.
+    All but those that cost more than another one which the search found to be better beyond
+    doubt: such schedules cost most of the time, and fresh noise would not make them rivals.
     """
     uniform = [problem.space.decode(genome) for genome in problem.space.uniform()]
-    scored = [r for r in records[1:] if r.steps in set(uniform)]
-    others = pareto.dominated(relative([records[0], *scored], records[0]))[1:]
-    dominated = {r.steps for r, is_dominated in zip(scored, others, strict=True) if is_dominated}
-    return [steps for steps in uniform if steps not in dominated]
+    scored = [r for r in records if r.steps in set(uniform)]
+    beaten = {b.steps for b in scored[1:] if any(_surely_beats(a, b) for a in scored)}
+    return [steps for steps in uniform if steps not in beaten]
+
+
+def _surely_beats(a: Record, b: Record) -> bool:
+    """Whether a costs no more than b and is better by twice the error of their difference.
+
+    Both differ from the baseline on the same noise; that their errors go together, and so their
+    difference has less, is not counted on.
+    """
+    margin = 2 * math.hypot(a.delta_se, b.delta_se)
+    return a.macs <= b.macs and a.delta + margin < b.delta
 
 
 def recommend(records: Sequence[Record]) -> Record:
@@ -83,12 +93,12 @@ def assemble(
     Args:
         baseline: as scored again.
         uniform: as scored again, the baseline among them.
-        members: as scored again; those that turn out to be dominated by others are left out,
-            the recommended one never.
+        members: as scored again; those that turn out to be dominated, by each other or by a
+            uniform schedule, are left out, the recommended one never.
         recommended: key of the recommended member.
         facts: `dataset`, `supernet`, `quality`, `num_images`, `noise_floor`.
     """
-    points = np.array([_point(m) for m in members])
+    points = np.array([_point(m) for m in [*members, *uniform]])
     on_front = set(pareto.non_dominated(points).tolist())
     kept = [m for i, m in enumerate(members) if i in on_front or m["key"] == recommended]
     reference = np.array([baseline["macs"], 2 * baseline["quality"]])

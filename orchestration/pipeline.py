@@ -66,7 +66,7 @@ def tracked(config: Config, run: RunDirectory, command: str) -> Iterator[Tracked
     tracker = Tracker(
         tracking_uri(config, run), config.tracking.experiment, run.path.parent / "mlflow-artifacts"
     )
-    identity = f"{command} {identity_of(run.path)}"
+    identity = f"command {command} {identity_of(run.path)}"  # no child has it
     with tracker.run(f"{command} {run.path.name}", identity, flatten(config)) as started:
         yield started
 
@@ -105,21 +105,18 @@ def find_setting(
     Args:
         config: of the run.
         run: where a trained supernet goes.
-        supernet: one to take instead, or None.
+        supernet: one to take instead, which fits the configuration, or None.
         track: takes curves.
         say: takes lines of progress.
     """
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
-    chain = setting.baseline(config)
-    if supernet is not None:
-        setting.check_fits(supernet, chain, config.supernet.widths)
     images = data.prepare(config.data, run.cache)
     if not extractor_folder(config, images, run.cache).exists():
         say("data    a classifier learns the labels: quality is measured on its features ...")
     extractor = ensure_extractor(config, images, run.cache)
     folder = supernet or ensure_supernet(config, run, track, say)
-    return setting.network_setting(config, chain, folder, extractor)
+    return setting.network_setting(config, setting.baseline(config), folder, extractor)
 
 
 def search_front(

@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from io import BytesIO
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from models.frechet import noise_floor
 from orchestration.config import Config
-from orchestration.files import disk_errors, write_json
+from orchestration.files import disk_errors, write_bytes, write_json
 from orchestration.front import (
     assemble,
     choose_members,
@@ -111,10 +112,9 @@ def write_candidates(run: RunDirectory, records: Sequence[Record]) -> pd.DataFra
             "steps": [json.dumps(r.steps) for r in records],
         }
     )
-    temporary = run.candidates.with_suffix(".tmp")
-    with disk_errors(run.candidates):
-        pq.write_table(pa.Table.from_pandas(table), temporary, write_page_checksum=True)
-        temporary.replace(run.candidates)
+    content = BytesIO()
+    pq.write_table(pa.Table.from_pandas(table), content, write_page_checksum=True)
+    write_bytes(run.candidates, content.getvalue())
     return table
 
 

@@ -85,13 +85,20 @@ def open_run(path: Path, config: Config) -> Iterator[RunDirectory]:
     """
     run = RunDirectory(path)
     with lock(path / ".lock"):
-        if run.config.exists():
-            different = changes(load(run.config), config)
-            if different:
-                raise ConfigError(
-                    f"{path} holds a run with other values of {', '.join(different)}:"
-                    " give the same ones to resume it, or another --out"
-                )
-        else:
-            write_bytes(run.config, to_yaml(config).encode())
+        check_same(path, config)
+        write_bytes(run.config, to_yaml(config).encode())
         yield run
+
+
+def check_same(path: Path, config: Config) -> None:
+    """Raises ConfigError where a run directory holds a run of another configuration.
+
+    Values that say where a run happens, and change no bit of it, may differ.
+    """
+    held = RunDirectory(path).config
+    different = changes(load(held), config) if held.exists() else []
+    if different:
+        raise ConfigError(
+            f"{path} holds a run with other values of {', '.join(different)}:"
+            " give the same ones to resume it, or another --out"
+        )

@@ -9,6 +9,7 @@ from models.frechet import noise_floor
 from orchestration import data, setting
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
+from orchestration.errors import ConfigError
 from orchestration.extractor import ensure_extractor
 from orchestration.files import Json
 from orchestration.front import member
@@ -59,6 +60,15 @@ def score_schedule(
         DataError: an artifact is missing or damaged.
     """
     setting.check_fits(supernet, schedule, (width for _, width in schedule.steps))
+    if config.search.steps > schedule.num_train_timesteps:
+        raise ConfigError(
+            f"search.steps: got {config.search.steps}, expected at most the schedule's"
+            f" num_train_timesteps ({schedule.num_train_timesteps}), to give it a baseline"
+        )
+    diffusion = config.diffusion.model_copy(
+        update={"num_train_timesteps": schedule.num_train_timesteps}
+    )
+    config = config.model_copy(update={"diffusion": diffusion})
     chain = replace(schedule, steps=setting.baseline(config).steps)
     images = data.prepare(config.data, run.cache)
     extractor = ensure_extractor(config, images, run.cache)

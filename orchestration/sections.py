@@ -106,8 +106,8 @@ class Supernet(Section):
 class Train(Section):
     """Training of the supernet; `batch_size` is that of all `num_workers` together.
 
-    Without a number there is a worker for each GPU, or else CPU, of the driver's node, as long as
-    each has 32 images of the batch.
+    Without a number there is a worker for each GPU of the driver's node, or else of the cluster,
+    or else for each CPU of the driver's node, as long as each has 32 images of the batch.
     """
 
     iterations: Count = 1500

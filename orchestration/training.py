@@ -59,7 +59,8 @@ def train(
             reports since the last checkpoint come again.
 
     Returns:
-        All reports of the training, those before an interruption too, each once.
+        All reports of the training, those before an interruption too, each once; none of a
+        finished supernet that was put here without them.
 
     Raises:
         Diverged: a loss is not finite.
@@ -80,6 +81,8 @@ def train(
             )
         _publish(config, data_folder, state, out, asked)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    if not (out / HISTORY).exists():  # a supernet that was copied here without it
+        return []
     return [Row.from_json(row) for row in read_json(out / HISTORY)]
 
 

@@ -62,7 +62,7 @@ def fit(
 def _scaling(train: Train) -> ray.train.ScalingConfig:
     """Workers and what each of them takes: a GPU where the cluster has any."""
     num_gpus = int(ray.cluster_resources().get("GPU", 0))
-    num_workers = train.num_workers or _fitting_workers(train)
+    num_workers = train.num_workers or _fitting_workers(train, num_gpus)
     if num_workers * train.threads > num_cpus():
         raise MachineError(
             f"the cluster has {num_cpus()} CPUs; expected train.num_workers ({num_workers}) x"
@@ -79,11 +79,18 @@ def _scaling(train: Train) -> ray.train.ScalingConfig:
     )
 
 
-def _fitting_workers(train: Train) -> int:
-    """A worker for each GPU or else CPU of this node, as long as each has enough rows."""
+def _fitting_workers(train: Train, num_gpus: int) -> int:
+    """As many workers as have enough rows each, and a place.
+
+    That is a GPU of this node; where it has none, one of the cluster's; where that has none, a CPU
+    of this node. CPUs must do for all, but one worker is asked for in any case.
+    """
     node = ray.get_runtime_context().get_node_id()
     (here,) = (n["Resources"] for n in ray.nodes() if n["NodeID"] == node)
-    places = int(here.get("GPU", 0)) or int(here.get("CPU", 1)) // train.threads
+    places = num_cpus() if num_gpus else int(here.get("CPU", 1))
+    places //= train.threads
+    if num_gpus:
+        places = min(places, int(here.get("GPU", 0)) or num_gpus)
     return max(1, min(places, train.batch_size // ROWS_OF_A_WORKER))
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from commands import CONFIGS, contents, run, run_until
 
-from orchestration.files import canonical_json, lock
+from orchestration.files import canonical_json, lock, write_json, write_manifest
 from orchestration.members import FORMAT
 from search_spaces.schedule import StepSchedule
 
@@ -28,14 +28,20 @@ def files(tmp_path_factory):
     (folder / "broken.yaml").write_text("search: [budget")
     (folder / "unknown.yaml").write_text("serch: {budget: 5}")
     (folder / "file").write_text("")
+    (folder / "other").mkdir()
+    (folder / "other" / "config.yaml").write_text("search: {seed: 5, budget: 300}")
     rising = {**SCHEDULE, "steps": SCHEDULE["steps"][::-1]}
     for name, content in {"schedule": SCHEDULE, "rising": rising, "list": [1]}.items():
         (folder / f"{name}.json").write_text(json.dumps(content))
-    run_folder = folder / "run"
-    (run_folder / "schedules").mkdir(parents=True)
-    (run_folder / "supernet").mkdir()
-    (run_folder / "supernet" / "manifest.json").write_text("{}")
-    (run_folder / "schedules" / "schedule.json").write_text(json.dumps(SCHEDULE))
+    for name in ("run", "broken"):
+        (folder / name / "schedules").mkdir(parents=True)
+        (folder / name / "schedules" / "schedule.json").write_text(json.dumps(SCHEDULE))
+        (folder / name / "supernet").mkdir()
+    (folder / "broken" / "supernet" / "manifest.json").write_text("{}")
+    # as much of a supernet as is looked at before it is loaded
+    description = {"format": "step-supernet/1", "widths": [1.0, 0.75, 0.5, 0.25], "meta": {}}
+    write_json(folder / "run" / "supernet" / "supernet.json", description)
+    write_manifest(folder / "run" / "supernet", ["supernet.json"], {})
     return folder
 
 
@@ -50,7 +56,10 @@ WRONG = [
     ("search", "--set score.noise_seed=0", 2, "score.noise_seed: got 0, expected another"),
     ("search", "--set search.steps=2000", 2, "search.steps: got 2000, expected at most"),
     ("search", "--budget 5", 2, "unrecognized arguments: --budget 5"),
-    ("search", "--supernet {files}/none", 3, "none/manifest.json: No such file"),
+    ("search", "--supernet {files}/none", 3, "no supernet in {files}/none: expected a folder"),
+    ("search", "--supernet {files}/broken/supernet", 3, "expected an object with 'files'"),
+    ("search", "--supernet {files}/run/supernet --set supernet.widths=[1,.6]", 2, "[0.6, 1.0]"),
+    ("search", "--dry-run --out {files}/other", 2, "other values of search.seed"),
     ("search", "--out {files}/file/run", 4, "cannot write"),
     ("train", "--set data.name=mnist", 2, 'data.name: got "mnist", expected \'digits\''),
     ("train", "--set supernet.widths=[.5,.25]", 2, "supernet.widths: got"),
@@ -63,17 +72,20 @@ WRONG = [
     ("score", "--schedule {files}/file", 3, "file is damaged"),
     ("score", "--schedule {files}/list.json", 3, "list.json: schedule is [1], expected an"),
     ("score", "--schedule {files}/rising.json", 3, "steps[1].t is 900, expected 0 to 299"),
-    ("score", "--schedule {files}/schedule.json", 3, "supernet/manifest.json: No such file"),
+    ("score", "--schedule {files}/schedule.json", 3, "no supernet in "),
     ("score", "--schedule {inside} --num-images 0", 2, "--num-images: got 0, expected at least"),
     ("score", "--schedule {inside} --num-images 99", 2, "got 99, expected at least 100"),
     ("sample", "--schedule {inside} --num-images 0", 2, "got 0, expected at least 1"),
-    ("sample", "--schedule {inside}", 3, "manifest.json: expected an object with 'files'"),
+    ("sample", "--schedule {inside} --seed -1", 2, "--seed: got -1, expected at least 0"),
+    ("sample", "--schedule {inside} --seed 4294967296", 2, "expected at most 4294967295"),
+    ("sample", "--schedule {broken}", 3, "manifest.json: expected an object with 'files'"),
 ]
 
 
 def fill(text, files):
     """A text of arguments with the places of files filled in."""
-    return text.format(files=files, inside=files / "run" / "schedules" / "schedule.json")
+    inside, broken = (files / name / "schedules" / "schedule.json" for name in ("run", "broken"))
+    return text.format(files=files, inside=inside, broken=broken)
 
 
 def assert_one_line(name, found, code, expected):
@@ -94,7 +106,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(files, tmp_path):
 
     with ThreadPoolExecutor(2) as two:
         for (name, _, code, expected), found in zip(WRONG, two.map(attempt, WRONG), strict=True):
-            assert_one_line(name, found, code, expected)
+            assert_one_line(name, found, code, fill(expected, files))
     assert contents(files) == before and list(tmp_path.iterdir()) == []
 
 
@@ -188,17 +200,21 @@ def test_a_search_tells_of_each_generation_and_ends_with_its_front(golden_stub):
     assert any(f"schedules/{front['recommended']}.json" in line for line in lines)
 
 
+def mlflow_runs(path):
+    """The status of each of MLflow's runs, and the parent of each that has one."""
+    with sqlite3.connect(path.parent / "mlflow.db") as database:
+        parents = database.execute(
+            "select run_uuid, value from tags where key = 'mlflow.parentRunId'"
+        ).fetchall()
+        runs = database.execute("select run_uuid, status from runs").fetchall()
+    return dict(runs), dict(parents)
+
+
 def test_mlflow_has_a_run_for_the_command_the_search_and_each_schedule(golden_stub):
     path, _ = golden_stub
     front = json.loads((path / "front.json").read_text())
     keys = {m["key"] for m in [front["baseline"], *front["members"], *front["uniform"]]}
-    with sqlite3.connect(path.parent / "mlflow.db") as database:
-        parents = dict(
-            database.execute(
-                "select run_uuid, value from tags where key = 'mlflow.parentRunId'"
-            ).fetchall()
-        )
-        runs = dict(database.execute("select run_uuid, status from runs").fetchall())
+    runs, parents = mlflow_runs(path)
     assert set(runs.values()) == {"FINISHED"}
     (command,) = set(runs) - set(parents)
     (search,) = (child for child, parent in parents.items() if parent == command)
@@ -209,9 +225,11 @@ def test_mlflow_has_a_run_for_the_command_the_search_and_each_schedule(golden_st
 def test_the_same_command_again_is_done_at_once_and_changes_nothing(golden_stub):
     path, first = golden_stub
     before = contents(path)
+    runs = mlflow_runs(path)
     again = run("search", *STUB, "--out", path)
     assert (again.returncode, again.stderr) == (0, "")
     assert contents(path) == before
+    assert mlflow_runs(path) == runs
     assert "fresh images" not in again.stdout
     done = "search  done: 96 candidates scored\n"
     # the table, and all but the last line, which names a new view

@@ -64,16 +64,21 @@ def test_the_recommended_one_goes_on_even_if_it_is_dominated():
     assert chosen(rows) == ["k1", "k2"]
 
 
-def test_rivals_are_the_uniform_schedules_that_no_other_one_dominates():
+def test_rivals_are_the_uniform_schedules_that_no_other_one_surely_beats():
     problem = stub_problem(budget=1)
     uniform = [problem.space.decode(genome) for genome in problem.space.uniform()]
     # As many as the baseline has, quality falling with cost but for two
     values = [(4 + i, 100 - i, 0) for i in range(len(uniform))]
-    values[3] = (99, 97, 0)  # dearer than the next, and worse
+    values = [(quality, macs, quality - 4) for quality, macs, _ in values]
+    values[3] = (99, 97, 95)  # dearer than the next, and worse
     values[5] = (3, 100, -1)  # better than the baseline, which stays
-    scored = [replace(r, steps=s) for r, s in zip(records(*values), uniform, strict=True)]
+    values[8] = (13.4, 92, 9.4)  # dearer than the next, and worse by .4, within two errors
+    values[11] = (16.6, 89, 12.6)  # the same by .6, beyond them
+    scored = [
+        replace(r, steps=s, delta_se=0.2) for r, s in zip(records(*values), uniform, strict=True)
+    ]
     searched = replace(records((0, 0, 0))[0], steps=((7, 1.0),))  # no uniform one: dominates none
-    expected = [s for i, s in enumerate(uniform) if i != 3]
+    expected = [s for i, s in enumerate(uniform) if i not in (3, 11)]
     assert choose_rivals([*scored, searched], problem) == expected
     # one that the search did not come to is scored too
     assert choose_rivals([*scored[:4], searched], problem) == uniform
@@ -137,6 +142,10 @@ def test_dominated_members_are_dropped_the_recommended_one_never():
     kept = front([worse, rec, good, BASELINE], "r")["members"]
     assert [m["key"] for m in kept] == ["a", "r", "base"]
     assert [m["key"] for m in front([worse, rec, good], "b")["members"]] == ["a", "b"]
+    # u60 is cheaper and better; one that is u60 itself stays
+    beaten, same = scored("c", 61, 6.1), scored("u60", 60, 6.0)
+    kept = front([beaten, same, BASELINE], "base")["members"]
+    assert [m["key"] for m in kept] == ["u60", "base"]
 
 
 def test_members_come_cheapest_first_with_their_savings_against_uniform():

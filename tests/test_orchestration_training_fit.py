@@ -186,6 +186,26 @@ def test_without_a_number_as_many_workers_train_as_fit(ray_cluster, values, expe
         assert _scaling(train).num_workers == expected
 
 
+@pytest.mark.parametrize(
+    ("here", "cluster", "expected"),
+    [
+        ({"CPU": 4.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 6.0}, 2),  # those of this node
+        ({"CPU": 4.0}, {"CPU": 8.0, "GPU": 3.0}, 3),  # a head without any
+        ({"CPU": 4.0, "GPU": 8.0}, {"CPU": 4.0, "GPU": 8.0}, 4),  # no more than CPUs
+    ],
+)
+def test_without_a_number_a_worker_trains_on_each_gpu(monkeypatch, here, cluster, expected):
+    class Here:
+        get_node_id = staticmethod(lambda: "here")
+
+    nodes = [{"NodeID": "here", "Resources": here}, {"NodeID": "there", "Resources": cluster}]
+    monkeypatch.setattr("ray.get_runtime_context", Here)
+    monkeypatch.setattr("ray.nodes", lambda: nodes)
+    monkeypatch.setattr("ray.cluster_resources", lambda: cluster)
+    scaling = _scaling(load("train.batch_size=500").train)
+    assert (scaling.num_workers, scaling.use_gpu) == (expected, True)
+
+
 def test_more_workers_than_gpus_are_refused(ray_cluster, monkeypatch):
     monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 1.0, "CPU": 4.0})
     with pytest.raises(MachineError, match=r"1 GPUs; expected train.num_workers \(2\)"):

@@ -75,7 +75,7 @@ def test_the_demos_recommended_member_saves_half_and_a_quarter_against_uniform(d
     assert member["savings_uniform"] is None or member["savings_uniform"] >= 0.25
 
 
-def test_a_member_of_the_longer_run_saves_half_at_no_loss(long_front):
+def test_a_member_of_the_longer_run_that_is_picked_afterwards_saves_half_at_no_loss(long_front):
     """The recommended one saves less: it is fixed by what the search believes."""
     members = [m for m in long_front["members"] if is_at_no_loss(m, long_front)]
     assert max(m["savings"] for m in members) >= 0.49
