@@ -10,6 +10,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     schedule_arguments.add_arguments(parser)
     parser.add_argument("--num-images", type=int, default=64, metavar="N", help="default: 64")
+    parser.add_argument(
+        "--label",
+        type=int,
+        metavar="N",
+        help="class of all images, from 0 (default: the classes in turn, if there are any)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
 
 
@@ -21,6 +27,10 @@ def main(invocation: cli.Invocation) -> None:
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
     path = invocation.out / f"{schedule.key}.png"
+    if arguments.label is not None:
+        from orchestration.setting import conditioning  # heavy: only where it is asked for
+
+        conditioning(schedule, supernet, arguments.label)  # so that a wrong one is told at once
     print(f"{arguments.num_images} images in {len(schedule.steps)} steps of {supernet} -> {path}")
     if invocation.dry_run:
         return
@@ -28,7 +38,9 @@ def main(invocation: cli.Invocation) -> None:
     from orchestration.image_grids import sample_grid
     from orchestration.sampling import sample_images
 
-    images = sample_images(schedule, supernet, arguments.seed, arguments.num_images)
+    images = sample_images(
+        schedule, supernet, arguments.seed, arguments.num_images, arguments.label
+    )
     write_bytes(path, sample_grid(images))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
+def count_macs(network: nn.Module, shape: tuple[int, ...], conditional: bool = False) -> int:
     """Multiply-accumulates of one call on one sample: convolutions, linear layers, attention.
 
     Elementwise work and normalisation are not counted, as is usual.
@@ -17,6 +17,7 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
         network: Built under `torch.device("meta")`, called as network(x_t, t). Elsewhere the
             counter takes attention for free.
         shape: Of one sample, (C, H, W) for images.
+        conditional: Whether it is called with labels too; looking them up costs nothing.
 
     Raises:
         ValueError: Where the network is not on the meta device.
@@ -25,11 +26,17 @@ def count_macs(network: nn.Module, shape: tuple[int, ...]) -> int:
         raise ValueError('count_macs needs a network built under torch.device("meta")')
     x_t = torch.empty(1, *shape, device="meta")
     t = torch.empty(1, dtype=torch.int64, device="meta")
+    inputs = (x_t, t, torch.empty_like(t)) if conditional else (x_t, t)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(x_t, t)
+        network(*inputs)
     return counter.get_total_flops() // 2
 
 
-def macs_by_width(subnets: Mapping[float, nn.Module], shape: tuple[int, ...]) -> dict[float, int]:
+def macs_by_width(
+    subnets: Mapping[float, nn.Module], shape: tuple[int, ...], conditional: bool = False
+) -> dict[float, int]:
     """`count_macs` of each network, wherever it is; the networks are left as they are."""
-    return {w: count_macs(deepcopy(net).to("meta"), shape) for w, net in subnets.items()}
+    return {
+        width: count_macs(deepcopy(network).to("meta"), shape, conditional)
+        for width, network in subnets.items()
+    }

@@ -52,7 +52,14 @@ class SandwichLoss(nn.Module):
         self.prediction = prediction
         self.register_buffer("alphas_cumprod", alphas_cumprod, persistent=False)
 
-    def forward(self, x_0: Tensor, t: Tensor, eps: Tensor, widths: Sequence[float]) -> Tensor:
+    def forward(
+        self,
+        x_0: Tensor,
+        t: Tensor,
+        eps: Tensor,
+        widths: Sequence[float],
+        labels: Tensor | None = None,
+    ) -> Tensor:
         """Mean of (target - prediction)^2 over rows, channels and pixels, for each width.
 
         Args:
@@ -60,14 +67,16 @@ class SandwichLoss(nn.Module):
             t: (k, batch) int64 timesteps, one row a width.
             eps: (k, batch, channels, height, width) standard normal.
             widths: k of them.
+            labels: (k, batch) int64, for conditional networks.
 
         Returns:
             (k,) losses, attached to the graph.
         """
         losses = []
-        for t_k, eps_k, width in zip(t, eps, widths, strict=True):
+        told = [()] * len(widths) if labels is None else [(labels_k,) for labels_k in labels]
+        for t_k, eps_k, width, told_k in zip(t, eps, widths, told, strict=True):
             level = self.alphas_cumprod[t_k]
             target = velocity(x_0, eps_k, level) if self.prediction == "v_prediction" else eps_k
             x_t = add_noise(x_0, eps_k, level)
-            losses.append(nn.functional.mse_loss(self.supernet(x_t, t_k, width), target))
+            losses.append(nn.functional.mse_loss(self.supernet(x_t, t_k, width, *told_k), target))
         return torch.stack(losses)

@@ -22,9 +22,10 @@ def unet(
     attention: Sequence[bool],
     head_size: int,
     norm_group_size: int,
+    num_classes: int | None = None,
     width: float = 1.0,
 ) -> UNet2DModel:
-    """A U-Net of one width that predicts the noise in a batch of images.
+    """A U-Net of one width that predicts the noise, or the velocity, of a batch of images.
 
     Args:
         image_size: height and width in pixels, divisible by 2 to the number of levels less one.
@@ -35,6 +36,8 @@ def unet(
         head_size: channels an attention head, at every width.
         norm_group_size: channels a norm group on the finest level, at every width. All levels have
             the same number of groups, as diffusers wants it.
+        num_classes: makes it conditional: `class_labels` of 0 .. num_classes - 1, and num_classes
+            for none. The embedding is as large at every width, and nests whole.
         width: fraction of the channels.
 
     Raises:
@@ -70,6 +73,7 @@ def unet(
         attention_head_dim=head_size,
         norm_num_groups=num_groups,
         time_embedding_dim=4 * block_out_channels[0],
+        num_class_embeds=None if num_classes is None else num_classes + 1,
     )
 
 

@@ -19,11 +19,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.conditioning import Conditioning
 from models.noise import INIT, normal
 from models.sampling import History, Sampler
 
 Step = tuple[int, float]
-Network = Callable[[Tensor, Tensor], Tensor]
+Network = Callable[..., Tensor]
 
 
 class Trie:
@@ -81,14 +82,14 @@ class State(NamedTuple):
 class StateCache:
     """States kept from one population to the next, so that a child pays only for what is new.
 
-    A cache belongs to one supernet and one sampler. It changes what is computed, never a bit of
-    the result.
+    A cache belongs to one supernet, one sampler and one conditioning. It changes what is computed,
+    never a bit of the result.
 
     Attributes:
         trie: numbers the prefixes.
         bytes: memory of the kept states, never above the limit.
         hits: states that were found.
-        calls: states that had to be computed, which is the number of network calls.
+        calls: states that had to be computed, by a network call each, or two where it is guided.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -134,13 +135,15 @@ def sample_population(
     shape: tuple[int, ...],
     batch: int,
     states: StateCache | None = None,
+    conditioning: Conditioning | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[int, Tensor]]:
     """Sample one block of images by every schedule.
 
     Args:
         networks: by width, x float32 (batch, *shape) and t int64 (batch,) -> what the sampler
-            takes for a prediction, like x. Rows beyond the block are padding.
+            takes for a prediction, like x; also given labels where there is a conditioning. Rows
+            beyond the block are padding.
         sampler: makes the moves between the steps.
         schedules: of (timestep, width), timesteps falling; the first starts from unit noise.
         seed: of the noise.
@@ -148,6 +151,7 @@ def sample_population(
         shape: of one image.
         batch: rows of every network call.
         states: where states are looked up and kept.
+        conditioning: labels of the images, for conditional networks.
         device: of the noise and the states.
 
     Yields:
@@ -166,7 +170,7 @@ def sample_population(
     for steps, index in sorted((tuple(steps), index) for index, steps in enumerate(schedules)):
         paths.append(states.trie.path(steps))
         indices[paths[-1][-1]].append(index)
-    block = _Block(networks, sampler, states, seed, images, shape, batch, device)
+    block = _Block(networks, sampler, states, conditioning, seed, images, shape, batch, device)
     for end, x_0 in block.sample(paths):
         yield from ((index, x_0) for index in indices[end])
 
@@ -178,6 +182,7 @@ class _Block:
     networks: Mapping[float, Network]
     sampler: Sampler
     states: StateCache
+    conditioning: Conditioning | None
     seed: int
     images: range
     shape: tuple[int, ...]
@@ -250,10 +255,14 @@ class _Block:
         return normal(self.seed, self.images, stream, self.shape, self.device)
 
     def _predict(self, x: Tensor, t: int, width: float) -> Tensor:
-        """The network's prediction, like x, by a call of `batch` rows."""
+        """The network's prediction, like x, by calls of `batch` rows."""
         rows = x.new_zeros(self.batch, *self.shape)
         rows[: len(x)] = x
+        times, network = torch.full((self.batch,), t, device=self.device), self.networks[width]
         with torch.no_grad():
-            output = self.networks[width](rows, torch.full((self.batch,), t, device=self.device))
+            if self.conditioning is None:
+                output = network(rows, times)
+            else:
+                output = self.conditioning.predict(network, rows, times, self.images)
         # A copy, so that the padding does not live on, and the layout is never the network's
         return output[: len(x)].to(torch.float32, copy=True, memory_format=torch.contiguous_format)

@@ -10,7 +10,8 @@ parameters need more:
 * Parameters whose meaning depends on the width cannot nest. They are private: each width has its
   own.
 
-Nothing here knows what the networks are, except that they are called as `network(x_t, t)`.
+Nothing here knows what the networks are, except that they are called as `network(x_t, t)`, or as
+`network(x_t, t, labels)` where they are conditional.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +24,9 @@ from torch.func import functional_call
 Parts = dict[str, tuple[int, ...]]
 
 
-def predict(network: nn.Module, x_t: Tensor, t: Tensor) -> Tensor:
-    """What `network` says at (x_t, t): diffusers' models return it in a field `sample`."""
-    return _unwrap(network(x_t, t))
+def predict(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """What `network` says of (x_t, t): diffusers' models return it in a field `sample`."""
+    return _unwrap(network(*inputs))
 
 
 def _unwrap(output: Tensor | BaseOutput) -> Tensor:
@@ -105,21 +106,25 @@ class Supernet(nn.Module):
             self._parts[width] = parts(network)
             self._check_fit(width)
 
-    def forward(self, x_t: Tensor, t: Tensor, width: float) -> Tensor:
+    def forward(
+        self, x_t: Tensor, t: Tensor, width: float, labels: Tensor | None = None
+    ) -> Tensor:
         """The prediction of one width; gradients reach the full and the private parameters.
 
         Args:
             x_t: (batch, ...) float.
             t: (batch,) int64 timesteps.
             width: one of `widths`.
+            labels: (batch,) int64, for conditional networks.
 
         Raises:
             ValueError: a width that is not one of `widths`.
         """
         self._index(width)
+        inputs = (x_t, t) if labels is None else (x_t, t, labels)
         if width == 1:
-            return predict(self.full, x_t, t)
-        return _unwrap(functional_call(self._shells[width], self.parameters_of(width), (x_t, t)))
+            return predict(self.full, *inputs)
+        return _unwrap(functional_call(self._shells[width], self.parameters_of(width), inputs))
 
     def parameters_of(self, width: float) -> dict[str, Tensor]:
         """The parameters of one width under its network's names, attached to the graph."""

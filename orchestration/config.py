@@ -41,6 +41,9 @@ EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
 ADDED: dict[str, Json] = {
     "diffusion.rescale_zero_terminal_snr": False,
     "search.spacing": "leading",
+    "network.conditional": False,
+    "train.label_dropout": 0.1,
+    "sampler.guidance": 1.0,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

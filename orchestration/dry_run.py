@@ -9,14 +9,16 @@ from orchestration.rundir import check_same
 from orchestration.sections import Search
 
 
-def check_network(config: Config, shape: tuple[int, int, int]) -> None:
+def check_network(
+    config: Config, shape: tuple[int, int, int], num_classes: int | None = None
+) -> None:
     """Raises ConfigError where no network of one of the widths can be built for these images."""
     import torch  # heavy, as the others: not for commands that train nothing
 
     from models.networks import unet
     from orchestration.training_loop import network_arguments
 
-    arguments = network_arguments(config, shape)
+    arguments = network_arguments(config, shape, num_classes)
     try:
         with torch.device("meta"):
             for width in config.supernet.widths:
@@ -33,7 +35,7 @@ def describe_training(config: Config) -> list[str]:
         ConfigError: the network can't be built.
     """
     header = headers(config.data)
-    check_network(config, header.shape)
+    check_network(config, header.shape, header.num_classes)
     shape = " x ".join(map(str, header.shape))
     labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
     train = config.train
@@ -49,8 +51,10 @@ def describe_training(config: Config) -> list[str]:
 def describe_search(config: Config) -> list[str]:
     """Lines on the search and on scoring the front again."""
     search, score = config.search, config.score
+    guidance = config.sampler.guidance
+    guided = "" if guidance == 1 else f" with guidance {guidance:g} (two calls each)"
     return [
-        f"search: {search.optimizer} on {search.steps} steps of {config.sampler.name},"
+        f"search: {search.optimizer} on {search.steps} steps of {config.sampler.name}{guided},"
         f" {search.num_images:,} images a candidate, until {_stopping_rules(search)}",
         f"front: at most {score.max_members} members, scored again on {score.num_images:,} images",
     ]

@@ -30,6 +30,11 @@ class Header:
     shape: tuple[int, int, int]
     labels: tuple[str, ...] | None
 
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes there are; None where there are no labels."""
+        return None if self.labels is None else len(self.labels)
+
 
 @dataclass(frozen=True)
 class Source:

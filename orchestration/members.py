@@ -18,7 +18,7 @@ Role = Literal["baseline", "member", "recommended", "uniform"]
 
 
 class StepRecord(TypedDict):
-    """One network call: timestep 0 .. T-1 and width in (0, 1]."""
+    """One step: timestep 0 .. T-1 and width in (0, 1]."""
 
     t: int
     width: float
@@ -35,6 +35,7 @@ class ScheduleRecord(TypedDict):
     eta: float
     clip_sample: bool
     rescale_zero_terminal_snr: NotRequired[bool]
+    guidance: NotRequired[float]
     steps: list[StepRecord]
 
 

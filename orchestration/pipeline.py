@@ -79,7 +79,7 @@ def tracking_uri(config: Config, run: RunDirectory) -> str:
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:
     """Trains the run's supernet unless it is there; returns its folder."""
     images = data.prepare(config.data, run.cache)
-    check_network(config, images.header.shape)
+    check_network(config, images.header.shape, images.header.num_classes)
 
     if not run.supernet.exists():
         say("train   starts ...")

@@ -19,7 +19,7 @@ from orchestration.files import Json, canonical_json, read_json, write_json
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
 from orchestration.search import Problem
-from orchestration.setting import Setting, execution
+from orchestration.setting import Setting, baseline, execution
 from orchestration.ways import Way
 
 FORMAT = "step-plan/1"
@@ -101,7 +101,7 @@ def _cached(
         **hardware,
         "shape": list(chosen.image_shape),
         "macs": _named(chosen.macs),
-        **config.network.model_dump(mode="json"),
+        **config.network.model_dump(mode="json", exclude={"conditional"}),  # it costs nothing
         **config.score.model_dump(mode="json", include={"batch_size", "memory_format", "dtype"}),
         "compiled_for": str(_image_calls(config)),
     }
@@ -191,7 +191,8 @@ def _image_calls(config: Config) -> float:
     search = config.search
     if config.score.compile == "never":
         return 0.0
-    return ways.planned_calls(search.budget, search.budget_calls, search.steps, search.num_images)
+    calls = search.steps * baseline(config).calls_per_step
+    return ways.planned_calls(search.budget, search.budget_calls, calls, search.num_images)
 
 
 def _named(values: Mapping[float, float]) -> dict[str, Json]:

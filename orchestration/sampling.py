@@ -9,7 +9,7 @@ from orchestration.checkpoints import load_supernet
 from orchestration.config import Config
 from orchestration.pool import batches
 from orchestration.scorer import Execution, SupernetSource
-from orchestration.setting import baseline, check_fits, sampler_of
+from orchestration.setting import baseline, check_fits, conditioning, sampler_of
 from search_spaces.schedule import StepSchedule, even_grid
 
 BATCH_SIZE = 64
@@ -19,13 +19,25 @@ NUM_SAMPLES, NUM_STEPS = 16, 25
 
 
 def sample_images(
-    schedule: StepSchedule, supernet_folder: Path, seed: int, num_images: int
+    schedule: StepSchedule,
+    supernet_folder: Path,
+    seed: int,
+    num_images: int,
+    label: int | None = None,
 ) -> np.ndarray:
     """Float32 images (num_images, C, H, W) in about [-1, 1].
 
+    Args:
+        schedule: by which they are sampled.
+        supernet_folder: of the supernet.
+        seed: of the noise.
+        num_images: how many.
+        label: of all of them; None for labels in turn, where the supernet is conditional.
+
     Raises:
         DataError: the supernet is missing or damaged.
-        ConfigError: it has not all of the schedule's widths, or was trained on another chain.
+        ConfigError: it has not all of the schedule's widths, was trained on another chain, or
+            does not know the label.
     """
     widths = {width for _, width in schedule.steps}
     check_fits(supernet_folder, schedule, widths)
@@ -37,6 +49,7 @@ def sample_images(
         None,
         (channels, size, size),
         Execution(BATCH_SIZE, threads=1, state_bytes=0),
+        conditioning=conditioning(schedule, supernet_folder, label),
     )
     images = []
     for run in batches(num_images, BATCH_SIZE):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.conditioning import Conditioning
 from models.frechet import Reference
 from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
@@ -72,6 +73,7 @@ class SupernetSource:
         image_shape: (C, H, W).
         execution: how to run.
         device: to run on.
+        conditioning: what conditional subnets are told.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class SupernetSource:
         image_shape: tuple[int, int, int],
         execution: Execution,
         device: str = "cpu",
+        conditioning: Conditioning | None = None,
     ) -> None:
         self.subnets = subnets
         self.networks = {
@@ -93,6 +96,7 @@ class SupernetSource:
         self.image_shape = image_shape
         self.execution = execution
         self.device = device
+        self.conditioning = conditioning
         self.states = StateCache(execution.state_bytes)
 
     @torch.inference_mode()
@@ -114,6 +118,7 @@ class SupernetSource:
             shape=self.image_shape,
             batch=batch_size,
             states=states,
+            conditioning=self.conditioning,
             device=self.device,
         )
 
@@ -133,10 +138,11 @@ class SupernetSource:
         """See `Scorer`."""
         x = torch.zeros(batch_size, *self.image_shape, device=self.device)
         t = torch.zeros(len(x), dtype=torch.int64, device=self.device)
+        inputs = (x, t) if self.conditioning is None else (x, t, t)  # any label will do
         seconds: dict[float, dict[Way, float]] = {}
         for width, of_width in ways.items():
             networks = {w: as_function(self.subnets[width], w, self.device) for w in of_width}
-            seconds[width] = _fastest_s(networks, x, t)
+            seconds[width] = _fastest_s(networks, *inputs)
         return {
             width: {way: 1000 * s / batch_size for way, s in of_width.items()}
             for width, of_width in seconds.items()
@@ -209,10 +215,11 @@ class Scorer:
         return hardware()
 
 
-def as_function(
-    subnet: nn.Module, way: Way, device: str = "cpu"
-) -> Callable[[Tensor, Tensor], Tensor]:
-    """(x, t) -> the network's float32 output, run in a way; the subnet itself is left as it is."""
+def as_function(subnet: nn.Module, way: Way, device: str = "cpu") -> Callable[..., Tensor]:
+    """(x, t) or (x, t, labels) -> the network's float32 output, run in a way.
+
+    The subnet itself is left as it is.
+    """
     layout, dtype = getattr(torch, _LAYOUTS[way.memory_format]), getattr(torch, way.dtype)
     # nn.Module's own: diffusers' warns of every change of precision
     network = nn.Module.to(deepcopy(subnet), device=device, dtype=dtype, memory_format=layout)
@@ -223,24 +230,24 @@ def as_function(
         torch._dynamo.config.recompile_limit = 64
         network = torch.compile(network, dynamic=False)
 
-    def predict(x: Tensor, t: Tensor) -> Tensor:
+    def predict(x: Tensor, *others: Tensor) -> Tensor:
         x = x.to(dtype=dtype, memory_format=layout)
-        return network(x, t).sample.to(torch.float32).contiguous()
+        return network(x, *others).sample.to(torch.float32).contiguous()
 
     return predict
 
 
 _LAYOUTS = {"contiguous": "contiguous_format", "channels_last": "channels_last"}
 
-Network = Callable[[Tensor, Tensor], Tensor]
+Network = Callable[..., Tensor]
 
 
-def _fastest_s(networks: Mapping[Way, Network], x: Tensor, t: Tensor) -> dict[Way, float]:
+def _fastest_s(networks: Mapping[Way, Network], *inputs: Tensor) -> dict[Way, float]:
     """Seconds of a call by each way, after a first one that is not counted."""
     seconds: dict[Way, float] = {}
     for way, network in networks.items():
         try:
-            network(x, t)
+            network(*inputs)
             seconds[way] = math.inf
         except Exception as error:  # of many kinds, with the compiler's own behind them
             if not way.compiled:
@@ -250,6 +257,6 @@ def _fastest_s(networks: Mapping[Way, Network], x: Tensor, t: Tensor) -> dict[Wa
     for _ in range(NUM_CALLS):
         for way in able:
             start = time.perf_counter()
-            networks[way](x, t).sum().item()  # an answer that is waited for, on any device
+            networks[way](*inputs).sum().item()  # an answer that is waited for, on any device
             seconds[way] = min(seconds[way], time.perf_counter() - start)
     return {way: seconds.get(way, math.inf) for way in networks}

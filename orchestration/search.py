@@ -60,6 +60,11 @@ class Problem:
         fields = {name: getattr(self.chain, name) for name in self.chain.__dataclass_fields__}
         return StepSchedule(**{**fields, "steps": tuple(steps)})
 
+    @property
+    def calls_of_a_step(self) -> int:
+        """Network calls x images that a step costs."""
+        return self.chain.calls_per_step * self.settings.num_images
+
     @cached_property
     def uniform_keys(self) -> frozenset[str]:
         """Keys of the uniform schedules."""
@@ -134,7 +139,7 @@ def search(
         is_uniform = [record.key in problem.uniform_keys for record in scored]
         volumes.append(pareto.hypervolume(points, REFERENCE_POINT))
         calls = sum(record.calls for record in scored)
-        calls_alone += sum(len(s) for s in steps) * settings.num_images
+        calls_alone += sum(len(s) for s in steps) * problem.calls_of_a_step
         yield Generation(
             records=tuple(scored[done:]),
             num_scored=len(scored),
@@ -209,7 +214,7 @@ class _Scoring:
             delta=delta.value,
             delta_se=delta.se,
             macs=schedule.macs(self.problem.macs),
-            calls=calls * self.problem.settings.num_images,
+            calls=calls * self.problem.calls_of_a_step,
         )
 
 
@@ -229,7 +234,7 @@ def no_loss(record: Record) -> bool:
 
 
 def charge(schedules: Sequence[Sequence[Step]], kept: Sequence[Sequence[Step]]) -> list[int]:
-    """Network calls that each schedule adds to the kept ones and to those before it."""
+    """Steps that each schedule adds to the kept ones and to those before it."""
     known = list(kept)
     charges = []
     for steps in schedules:

@@ -52,13 +52,17 @@ class Data(Section):
 
 
 class Network(Section):
-    """The U-Net at width 1: channels a level, attention a level, channels a head and a group."""
+    """The U-Net at width 1: channels a level, attention a level, channels a head and a group.
+
+    A conditional one is told the images' labels.
+    """
 
     block_out_channels: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (32, 64)
     layers_per_block: Count = 1
     attention: Annotated[tuple[bool, ...], Field(strict=False)] = (False, True)
     head_size: Count = 8
     norm_group_size: Count = 4
+    conditional: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> "Network":
@@ -116,6 +120,7 @@ class Train(Section):
     warmup_iterations: Annotated[int, Field(ge=0)] = 100
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     clip_norm: Positive = 1.0
+    label_dropout: Share = 0.1
     seed: Seed = 0
     num_workers: Count | None = None
     threads: Count = 1
@@ -142,11 +147,20 @@ class Features(Section):
 
 
 class Sampler(Section):
-    """The reverse move; `eta` is DDIM's alone (0: no noise, 1: as much as DDPM)."""
+    """The reverse move; `eta` is DDIM's alone (0: no noise, 1: as much as DDPM).
+
+    `guidance` scales classifier-free guidance; 1, or null for short, is none.
+    """
 
     name: Literal["ddim", "ddpm", "dpmsolver++2m"] = "ddim"
     eta: Share = 0.0
     clip_sample: bool = True
+    guidance: Positive = 1.0
+
+    @field_validator("guidance", mode="before")
+    @classmethod
+    def _none(cls, guidance: object) -> object:
+        return 1.0 if guidance is None else guidance
 
     @model_validator(mode="after")
     def _check(self) -> "Sampler":
@@ -239,6 +253,9 @@ class Config(Section):
             expected = f"at most diffusion.num_train_timesteps ({timesteps})"
             raise wrong("search.steps", self.search.steps, expected)
         self._check_rescaled()
+        if self.sampler.guidance != 1 and not self.network.conditional:
+            expected = "1 (none) where network.conditional is false"
+            raise wrong("sampler.guidance", self.sampler.guidance, expected)
         for key, count in (
             ("search.num_images", self.search.num_images),
             ("score.num_images", self.score.num_images),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.conditioning import Conditioning
 from models.diffusion import noise_levels
 from models.frechet import Reference
 from models.sampling import Sampler
@@ -71,13 +72,14 @@ def network_setting(
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
     shape = (channels, size, size)
-    args = (subnets, sampler_of(chain), extractor.network, shape, execution(config))
+    told = conditioning(chain, supernet_folder)
+    args = (subnets, sampler_of(chain), told, extractor.network, shape, execution(config))
     return Setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
         features=config.data.name,
         real=extractor.real,
-        macs=macs_by_width(subnets, shape),
+        macs=macs_by_width(subnets, shape, told is not None),
         image_shape=shape,
         make_scorer=_network_scorer,
         args=(*args, extractor.reference, config.score.block_size),
@@ -108,6 +110,11 @@ def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[floa
             raise ConfigError(
                 f"{name}: got {getattr(chain, name)}, expected {value} as in {supernet_folder}"
             )
+    if chain.guidance != 1 and supernet["network"].get("num_classes") is None:
+        raise ConfigError(
+            f"guidance: got {chain.guidance:g}, expected 1 (none):"
+            f" {supernet_folder} was trained without labels"
+        )
 
 
 def stub_setting(config: Config) -> Setting:
@@ -143,6 +150,7 @@ def baseline(config: Config) -> StepSchedule:
         sampler=config.sampler.name,
         eta=config.sampler.eta,
         clip_sample=config.sampler.clip_sample,
+        guidance=config.sampler.guidance,
         steps=tuple((t, 1.0) for t in space(config).grid),
     )
 
@@ -160,6 +168,25 @@ def sampler_of(schedule: StepSchedule) -> Sampler:
     )
 
 
+def conditioning(
+    schedule: StepSchedule, supernet_folder: Path, label: int | None = None
+) -> Conditioning | None:
+    """What the networks of a supernet are told of each image; None where that is nothing.
+
+    Raises:
+        ConfigError: a label is given that is none of its classes.
+    """
+    from orchestration.checkpoints import read_description
+
+    num_classes = read_description(supernet_folder)["network"].get("num_classes")
+    if label is not None and label not in range(num_classes or 0):
+        classes = f"0 to {num_classes - 1}" if num_classes else "none"
+        raise ConfigError(
+            f"label: got {label}, expected {classes}, the classes that {supernet_folder} knows"
+        )
+    return None if num_classes is None else Conditioning(num_classes, schedule.guidance, label)
+
+
 def execution(config: Config) -> Execution:
     """How subnets run, but for the ways, which are measured."""
     return Execution(config.score.batch_size, 1, config.score.state_bytes)
@@ -168,13 +195,16 @@ def execution(config: Config) -> Execution:
 def _network_scorer(
     subnets: dict[float, torch.nn.Module],
     sampler: Sampler,
+    conditioning: Conditioning | None,
     extractor: torch.nn.Module,
     image_shape: tuple[int, int, int],
     execution: Execution,
     reference: Reference,
     block_size: int,
 ) -> Scorer:
-    source = SupernetSource(subnets, sampler, extractor, image_shape, execution)
+    source = SupernetSource(
+        subnets, sampler, extractor, image_shape, execution, conditioning=conditioning
+    )
     return Scorer(source, reference, block_size, execution.threads)
 
 

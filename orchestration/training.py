@@ -126,8 +126,9 @@ def _publish(
     from orchestration.training_loop import averaged, network_arguments
 
     write_json(out / HISTORY, [row.to_json() for row in state.rows])
-    shape = read_header(data_folder).shape
-    supernet = averaged(config, shape, state)
+    header = read_header(data_folder)
+    supernet = averaged(config, header.shape, state, header.num_classes)
     chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
     meta = {**asked, "diffusion": chain}
-    save_supernet(out / SUPERNET, supernet, network_arguments(config, shape), meta)
+    network = network_arguments(config, header.shape, header.num_classes)
+    save_supernet(out / SUPERNET, supernet, network, meta)

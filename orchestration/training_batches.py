@@ -18,6 +18,7 @@ from models.noise import normal, uniform_integers
 
 NOISE = 1 << 32
 ORDER = 2 << 32
+HIDDEN = 8 << 32
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,29 @@ class Batch:
         t: int64 (k, rows), timesteps.
         eps: float32 (k, rows, C, H, W), standard normal.
         widths: k of them.
+        labels: int64 (k, rows), the number of classes where a label is hidden; None without.
     """
 
     x_0: Tensor
     t: Tensor
     eps: Tensor
     widths: tuple[float, ...]
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What a conditional network is told of the images.
+
+    Args:
+        classes: int64 (n,), the class of each, on their device.
+        num_classes: how many classes there are.
+        dropout: how often a label is hidden, in [0, 1].
+    """
+
+    classes: Tensor
+    num_classes: int
+    dropout: float
 
 
 def make_batch(
@@ -46,6 +64,7 @@ def make_batch(
     batch_size: int,
     widths: tuple[float, ...],
     num_train_timesteps: int,
+    labels: Labels | None = None,
 ) -> Batch:
     """The share `rows` of a batch.
 
@@ -57,6 +76,7 @@ def make_batch(
         batch_size: of all workers together.
         widths: all allowed ones.
         num_train_timesteps: T; timesteps are uniform over 0 .. T - 1.
+        labels: of the images, for a conditional network.
     """
     first = iteration * batch_size
     indices = image_indices(seed, range(first + rows.start, first + rows.stop), len(images))
@@ -67,7 +87,14 @@ def make_batch(
     where = NOISE + seed, positions.flatten(), iteration
     t = uniform_integers(*where, num_train_timesteps, device=images.device)
     eps = normal(*where, x_0.shape[1:], device=images.device)
-    return Batch(x_0, t.view(positions.shape), eps.view(*positions.shape, *x_0.shape[1:]), drawn)
+    told = None
+    if labels is not None:
+        at = HIDDEN + seed, positions.flatten(), iteration, 2**31
+        hidden = uniform_integers(*at, device=images.device) < labels.dropout * 2**31
+        shown = labels.classes[indices.to(images.device)]
+        told = torch.where(hidden.view(positions.shape), labels.num_classes, shown)
+    eps = eps.view(*positions.shape, *x_0.shape[1:])
+    return Batch(x_0, t.view(positions.shape), eps, drawn, told)
 
 
 def image_indices(seed: int, positions: range, num_images: int) -> Tensor:

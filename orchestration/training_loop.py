@@ -29,7 +29,7 @@ from orchestration.config import Config
 from orchestration.errors import ConfigError, StepwiseError
 from orchestration.files import Json
 from orchestration.sections import Train
-from orchestration.training_batches import make_batch
+from orchestration.training_batches import Labels, make_batch
 from orchestration.training_state import Row, TrainingState
 
 
@@ -53,10 +53,16 @@ class Training:
         images: uint8 (n, C, H, W), all of them; training runs on their device.
         worker: which one this is, from 0.
         num_workers: how many there are; above 1, torch's process group is up.
+        labels: of the images, for a conditional network.
     """
 
     def __init__(
-        self, config: Config, images: Tensor, worker: int = 0, num_workers: int = 1
+        self,
+        config: Config,
+        images: Tensor,
+        worker: int = 0,
+        num_workers: int = 1,
+        labels: Labels | None = None,
     ) -> None:
         train, device = config.train, images.device
         self.config, self.images, self.num_workers = config, images, num_workers
@@ -64,7 +70,9 @@ class Training:
         self.batch_rows = range(round(worker * share), round((worker + 1) * share))
         # Workers average gradients as if their shares were equal
         self.weight = len(self.batch_rows) / share
-        network = network_arguments(config, tuple(images.shape[1:]))
+        self.labels = labels
+        num_classes = None if labels is None else labels.num_classes
+        network = network_arguments(config, tuple(images.shape[1:]), num_classes)
         supernet = build_supernet(network, config.supernet.widths, train.seed)
         # Convolutions of few channels train faster so than in contiguous layout
         self.supernet = supernet.to(device=device, memory_format=torch.channels_last)
@@ -98,10 +106,12 @@ class Training:
             batch_size=train.batch_size,
             widths=self.config.supernet.widths,
             num_train_timesteps=self.config.diffusion.num_train_timesteps,
+            labels=self.labels,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.iteration, train)
-        losses = self.loss(batch.x_0, batch.t, batch.eps, batch.widths) * self.weight
+        losses = self.loss(batch.x_0, batch.t, batch.eps, batch.widths, batch.labels)
+        losses = losses * self.weight
         self.optimizer.zero_grad()
         losses.sum().backward()
         norm = nn.utils.clip_grad_norm_(self.parameters.values(), train.clip_norm)
@@ -185,33 +195,56 @@ class Training:
         )
 
 
-def averaged(config: Config, shape: tuple[int, int, int], state: TrainingState) -> Supernet:
+def averaged(
+    config: Config,
+    shape: tuple[int, int, int],
+    state: TrainingState,
+    num_classes: int | None = None,
+) -> Supernet:
     """The supernet that a training gives: its averaged weights, on the CPU.
 
     Args:
         config: of the run.
         shape: of an image, (C, H, W).
         state: where the training stands.
+        num_classes: of the data.
     """
-    supernet = build_supernet(network_arguments(config, shape), config.supernet.widths)
+    network = network_arguments(config, shape, num_classes)
+    supernet = build_supernet(network, config.supernet.widths)
     ema = Ema(supernet, config.train.ema_decay)
     ema.load_state(dict(_under("ema/", state.tensors)))
     ema.copy_to(supernet)
     return supernet
 
 
-def network_arguments(config: Config, shape: tuple[int, int, int]) -> dict[str, Json]:
+def network_arguments(
+    config: Config, shape: tuple[int, int, int], num_classes: int | None = None
+) -> dict[str, Json]:
     """The arguments of `models.networks.unet`, the width apart, for images of a shape (C, H, W).
 
+    Args:
+        config: of the run.
+        shape: of an image.
+        num_classes: of the data; None where they have no labels.
+
     Raises:
-        ConfigError: the images are not square.
+        ConfigError: the images are not square, or a conditional network has no labels to learn.
     """
     channels, height, width = shape
     if height != width:
         raise ConfigError(
             f"data.name: got images of {height}x{width} pixels, expected square ones"
         )
-    return {"image_size": height, "channels": channels, **config.network.model_dump(mode="json")}
+    sizes = config.network.model_dump(mode="json", exclude={"conditional"})
+    arguments = {"image_size": height, "channels": channels, **sizes}
+    if not config.network.conditional:
+        return arguments
+    if num_classes is None:
+        raise ConfigError(
+            f"network.conditional: got true, expected false: the data ({config.data.name}) have no"
+            " labels"
+        )
+    return {**arguments, "num_classes": num_classes}
 
 
 def learning_rate(iteration: int, train: Train) -> float:

@@ -28,24 +28,34 @@ from orchestration.training_state import (
 )
 
 
-def work(config: Config, folder: Path, blocks: Sequence[ray.ObjectRef]) -> StepwiseError | None:
+def work(
+    config: Config,
+    folder: Path,
+    blocks: Sequence[ray.ObjectRef],
+    num_classes: int | None = None,
+) -> StepwiseError | None:
     """What Ray Train calls in every worker.
 
     Args:
         config: of the run.
         folder: where its checkpoints and reports lie.
-        blocks: tables with a column `image`, all of them in order.
+        blocks: tables with a column `image` and perhaps `label`, all of them in order.
+        num_classes: of the labels; None where there are none.
 
     Returns:
         Why the training diverged, which starting the workers again would not mend; or None.
     """
+    from orchestration.training_batches import Labels
     from orchestration.training_loop import Diverged, Training
 
     context = ray.train.get_context()
     is_first = context.get_world_rank() == 0
     torch.set_num_threads(config.train.threads)
+    labels = None
+    if config.network.conditional and num_classes is not None:
+        labels = Labels(_labels(blocks), num_classes, config.train.label_dropout)
     training = Training(
-        config, _images(blocks), context.get_world_rank(), context.get_world_size()
+        config, _images(blocks), context.get_world_rank(), context.get_world_size(), labels
     )
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
     if newest is not None:
@@ -77,3 +87,10 @@ def _images(blocks: Sequence[ray.ObjectRef]) -> Tensor:
     tables: list[pa.Table] = ray.get(list(blocks))
     images = [table["image"].combine_chunks().to_numpy_ndarray() for table in tables]
     return torch.from_numpy(np.concatenate(images)).to(ray.train.torch.get_device())
+
+
+def _labels(blocks: Sequence[ray.ObjectRef]) -> Tensor:
+    """The class of each image, int64 (n,), on the same device."""
+    tables: list[pa.Table] = ray.get(list(blocks))
+    labels = np.concatenate([table["label"].to_numpy() for table in tables])
+    return torch.from_numpy(labels).to(ray.train.torch.get_device())

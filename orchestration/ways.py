@@ -97,9 +97,9 @@ def from_json(content: Mapping[str, Mapping[str, bool | str]]) -> dict[float, Wa
 
 
 def planned_calls(
-    budget: int | None, budget_calls: int | None, steps: int, num_images: int
+    budget: int | None, budget_calls: int | None, calls: int, num_images: int
 ) -> float:
-    """Network calls x images of a search, at half the steps a candidate.
+    """Network calls x images of a search, at half the baseline's calls a candidate.
 
     0 without a budget in candidates or calls: it may end at any moment. Of the configuration
     alone: what is decided by it must not depend on the number of actors.
@@ -108,7 +108,7 @@ def planned_calls(
         bound
         for bound in (
             budget_calls,
-            None if budget is None else budget * num_images * steps / 2,
+            None if budget is None else budget * num_images * calls / 2,
         )
         if bound is not None
     ]

@@ -8,7 +8,7 @@ The JSON form is the contract "step-schedule/1":
 
 with timesteps in sampling order, strictly falling. The last move goes to alpha_cumprod = 1. Keys
 that are only there where they differ from what they would be otherwise:
-"rescale_zero_terminal_snr" (false).
+"rescale_zero_terminal_snr" (false), "guidance" (1).
 """
 
 import hashlib
@@ -28,7 +28,7 @@ PREDICTIONS = ("epsilon", "v_prediction")
 SAMPLERS = ("ddim", "ddpm", "dpmsolver++2m")
 SPACINGS = ("leading", "trailing")
 CHAIN_KEYS = ("num_train_timesteps", "betas", "prediction", "sampler", "eta", "clip_sample")
-OPTIONAL: dict[str, bool | float] = {"rescale_zero_terminal_snr": False}
+OPTIONAL: dict[str, bool | float] = {"rescale_zero_terminal_snr": False, "guidance": 1.0}
 STEP_KEYS = ("t", "width")
 
 
@@ -70,6 +70,8 @@ class StepSchedule:
         steps: (t, width) in sampling order; t strictly falling within 0 .. T-1, width in (0, 1].
         rescale_zero_terminal_snr: whether the chain ends in noise alone, so that alpha_cumprod is
             0 at T-1. There a network that predicts epsilon can't run.
+        guidance: scale of classifier-free guidance, above 0; 1 is none. Else the network is
+            conditional, and every step calls it twice.
 
     Raises:
         ValueError: for any other value; the message says what, where and what is expected.
@@ -83,6 +85,7 @@ class StepSchedule:
     clip_sample: bool
     steps: tuple[Step, ...]
     rescale_zero_terminal_snr: bool = False
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         num_train_timesteps = _integer(self.num_train_timesteps, "num_train_timesteps")
@@ -98,12 +101,16 @@ class StepSchedule:
         eta = _number(self.eta, "eta")
         if not 0 <= eta <= 1:
             _refuse("eta", eta, "a number from 0 to 1")
+        guidance = _number(self.guidance, "guidance")
+        if guidance <= 0:
+            _refuse("guidance", guidance, "a number above 0")
         for name in ("clip_sample", "rescale_zero_terminal_snr"):
             if not isinstance(getattr(self, name), bool):
                 _refuse(name, getattr(self, name), "true or false")
         # Numpy scalars and ints become plain ints and floats: equal schedules have equal keys.
         object.__setattr__(self, "num_train_timesteps", num_train_timesteps)
         object.__setattr__(self, "eta", eta)
+        object.__setattr__(self, "guidance", guidance)
         object.__setattr__(self, "steps", _checked_steps(self.steps, num_train_timesteps))
         if self.rescale_zero_terminal_snr:
             self._check_rescaled()
@@ -114,6 +121,11 @@ class StepSchedule:
         canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
+    @property
+    def calls_per_step(self) -> int:
+        """Network calls of a step: 2 where they are guided."""
+        return 1 if self.guidance == 1 else 2
+
     def macs(self, table: Mapping[float, int]) -> int:
         """Multiply-accumulates of one sample, by the MACs of one call at each width.
 
@@ -122,7 +134,7 @@ class StepSchedule:
         missing = sorted({width for _, width in self.steps} - set(table))
         if missing:
             raise ValueError(f"schedule: widths {missing} are not in the table {sorted(table)}")
-        return sum(table[width] for _, width in self.steps)
+        return self.calls_per_step * sum(table[width] for _, width in self.steps)
 
     def to_json(self) -> dict[str, object]:
         """The schedule as a JSON object of the format above."""

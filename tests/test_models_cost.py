@@ -5,7 +5,8 @@ import torch
 from diffusers import UNet2DModel
 from torch import nn
 
-from models.cost import count_macs
+from models.cost import count_macs, macs_by_width
+from models.networks import unet
 
 
 class Small(nn.Module):
@@ -76,3 +77,19 @@ def test_unet_is_the_sum_of_its_layers():
 def test_a_network_in_memory_is_refused():
     with pytest.raises(ValueError, match="meta"):
         count_macs(Small(), (3, 8, 8))
+
+
+def test_a_label_costs_nothing():
+    sizes = dict(
+        image_size=8,
+        channels=1,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        attention=(False, True),
+        head_size=4,
+        norm_group_size=2,
+    )
+    plain = on_meta(unet, **sizes)
+    conditional = on_meta(unet, **sizes, num_classes=10)
+    found = macs_by_width({1.0: conditional}, (1, 8, 8), conditional=True)
+    assert found == {1.0: count_macs(plain, (1, 8, 8))}

@@ -43,6 +43,22 @@ def test_loss_by_brute_force(prediction):
         assert losses[k].item() == pytest.approx(torch.stack(errors).mean().item(), rel=1e-4)
 
 
+def test_labels_reach_the_network_width_by_width():
+    class Told(_Scaled):
+        def forward(self, x_t, t, width, labels):
+            return super().forward(x_t, t, width) + labels.view(-1, 1, 1, 1)
+
+    x_0, t, eps = _batch(2)
+    labels, widths = torch.tensor([[0, 0, 0, 0], [3, 1, 2, 0]]), (1.0, 0.5)
+    told = SandwichLoss(Told(), LEVELS)(x_0, t, eps, widths, labels)
+    plain = SandwichLoss(_Scaled(), LEVELS)
+    assert told[0] == plain(x_0, t, eps, widths)[0]
+    # Its predictions are t / 100 + ..., so that a label is a shift of t by 100
+    shifted = plain.supernet.forward
+    plain.supernet.forward = lambda x, t, w: shifted(x, t + 100 * labels[1], w)
+    torch.testing.assert_close(told[1], plain(x_0, t, eps, widths)[1])
+
+
 def test_gradient_is_that_of_the_sum():
     x_0, t, eps = _batch(2)
     network = _Scaled()

@@ -128,3 +128,36 @@ def test_sizes_that_do_not_fit(change, message):
 def test_no_attention_no_heads():
     network = unet(**SIZES | dict(attention=(False, False), head_size=3))
     assert not any("attention" in name or "to_q" in name for name, _ in network.named_parameters())
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    torch.manual_seed(0)
+    return Supernet(lambda w: unet(**SIZES, num_classes=3, width=w), WIDTHS, concatenated_parts)
+
+
+LABELS = torch.tensor([0, 2, 3])
+
+
+def test_a_conditional_network_is_diffusers_with_a_class_more_for_none(conditional):
+    plain = UNet2DModel.from_config({**conditional.full.config, "num_class_embeds": 4}).eval()
+    plain.load_state_dict(conditional.full.state_dict())
+    x_t, t = _inputs()
+    expected = plain(x_t, t, class_labels=LABELS).sample
+    assert torch.equal(conditional(x_t, t, 1.0, LABELS), expected)
+    assert not torch.equal(conditional(x_t, t, 1.0, LABELS.flip(0)), expected)
+    assert _build(1.0).class_embedding is None
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_width_shares_the_whole_class_embedding(conditional, width):
+    x_t, t = _inputs()
+    subnet = conditional.subnet(width)
+    torch.testing.assert_close(
+        subnet(x_t, t, LABELS).sample, conditional(x_t, t, width, LABELS), rtol=1e-5, atol=1e-5
+    )
+    shared = conditional.full.class_embedding.weight
+    assert torch.equal(subnet.class_embedding.weight, shared)
+    shared.grad = None
+    conditional(x_t, t, width, LABELS).square().sum().backward()
+    assert (shared.grad.abs().sum(1) > 0).tolist() == [True, False, True, True]

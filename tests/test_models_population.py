@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from models import population
+from models.conditioning import Conditioning
 from models.diffusion import noise_levels
 from models.noise import INIT, normal
 from models.population import State, StateCache, sample_population
@@ -34,13 +35,16 @@ class Network(nn.Module):
         torch.manual_seed(round(1000 * width))
         self.inside, self.outside = nn.Conv2d(2, 8, 3, padding=1), nn.Conv2d(8, 2, 3, padding=1)
         self.time = nn.Linear(4, 8)
+        self.labels = nn.Embedding(4, 8)
         self.times = []
 
-    def forward(self, x, t):
+    def forward(self, x, t, labels=None):
         assert x.shape == (BATCH, *SHAPE)
         assert t.dtype == torch.int64 and t.shape == (BATCH,) and t.unique().numel() == 1
         self.times.append(t[0].item())
         embedding = self.time((t[:, None] / 100 * torch.arange(1.0, 5.0)).sin())
+        if labels is not None:
+            embedding = embedding + self.labels(labels)
         return self.outside(torch.tanh(self.inside(x) + embedding[:, :, None, None]))
 
 
@@ -62,20 +66,29 @@ def random_schedules(num, seed=0, grid=range(95, -1, -16)):
 SCHEDULES = random_schedules(20)
 
 
-def alone(sampler, steps, images):
+def alone(sampler, steps, images, guidance=None):
     """x_0 of one schedule, step by step, as the definition has it."""
     with torch.no_grad():
         x, previous = normal(SEED, images, INIT, SHAPE), None
         for (t, width), (s, _) in pairwise([*steps, (None, None)]):
             padded = torch.cat([x, torch.ones(BATCH - len(images), *SHAPE)])
-            eps = NETWORKS[width](padded, torch.full((BATCH,), t))[: len(images)]
+            times = torch.full((BATCH,), t)
+            if guidance is None:
+                eps = NETWORKS[width](padded, times)
+            else:
+                labels = torch.tensor([k % 3 for k in images] + [0] * (BATCH - len(images)))
+                eps = NETWORKS[width](padded, times, labels)
+                if guidance != 1:
+                    none = NETWORKS[width](padded, times, torch.full((BATCH,), 3))
+                    eps = none + guidance * (eps - none)
+            eps = eps[: len(images)]
             noise = normal(SEED, images, t + 1, SHAPE) if sampler.adds_noise else None
             moved = sampler.move(x, eps, t, s, noise, previous)
             x, previous = moved, sampler.remember(x, eps, t)
     return x
 
 
-def sample(networks, sampler, schedules, images, states=None):
+def sample(networks, sampler, schedules, images, states=None, conditioning=None):
     return sample_population(
         networks,
         sampler,
@@ -85,12 +98,13 @@ def sample(networks, sampler, schedules, images, states=None):
         shape=SHAPE,
         batch=BATCH,
         states=states,
+        conditioning=conditioning,
     )
 
 
-def together(sampler, schedules, images, states=None):
+def together(sampler, schedules, images, states=None, conditioning=None):
     """x_0 of every schedule, in the order of `schedules`."""
-    pairs = list(sample(NETWORKS, sampler, schedules, images, states))
+    pairs = list(sample(NETWORKS, sampler, schedules, images, states, conditioning))
     samples = dict(pairs)
     assert len(pairs) == len(samples) == len(schedules)
     assert not any(x_0.requires_grad for x_0 in samples.values())
@@ -115,6 +129,29 @@ def test_together_is_one_by_one(sampler, images):
     expected = torch.stack([alone(sampler, steps, images) for steps in SCHEDULES])
     assert torch.equal(together(sampler, SCHEDULES, images), expected)
     assert len(expected.flatten(1).unique(dim=0)) > len(SCHEDULES) // 2
+
+
+@pytest.mark.parametrize("sampler", [DDIM, DPM])
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+def test_together_is_one_by_one_where_images_have_labels(sampler, guidance):
+    told, states = Conditioning(3, guidance), StateCache(1 << 20)
+    for images in (range(8), range(3, 8), range(10, 14)):
+        expected = torch.stack([alone(sampler, s, images, guidance) for s in SCHEDULES])
+        assert torch.equal(together(sampler, SCHEDULES, images, states, told), expected)
+    calls = count_calls(lambda: together(sampler, SCHEDULES, images, None, told))
+    assert calls == len(prefixes(SCHEDULES)) * (1 if guidance == 1 else 2)
+    assert states.calls == 3 * len(prefixes(SCHEDULES))  # each kept, none found again
+
+
+def test_samples_differ_by_label_and_by_guidance():
+    def labelled(*arguments):
+        return together(DDIM, SCHEDULES[:1], range(8), None, Conditioning(3, *arguments))[0]
+
+    in_turn, zeros, ones = labelled(), labelled(1.0, 0), labelled(1.0, 1)
+    is_zero = torch.tensor([k % 3 == 0 for k in range(8)])
+    assert torch.equal(in_turn[is_zero], zeros[is_zero])
+    assert ((zeros - ones).abs().flatten(1).amax(1) > 1e-3).all()
+    assert ((zeros - labelled(2.0, 0)).abs().flatten(1).amax(1) > 1e-4).all()
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

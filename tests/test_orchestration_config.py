@@ -170,6 +170,11 @@ def test_widths_are_distinct_within_0_and_1_and_contain_1(tmp_path, widths):
             ["sampler.name=dpmsolver++2m", "sampler.eta=.5"],
             "sampler.eta: got 0.5, expected 0 where sampler.name is 'dpmsolver++2m'",
         ),
+        (["sampler.guidance=2"], "sampler.guidance: got 2.0, expected 1 (none) where network."),
+        (
+            ["sampler.guidance=0", "network.conditional=true"],
+            "sampler.guidance: got 0, expected greater than 0",
+        ),
         (
             ["diffusion.rescale_zero_terminal_snr=true", "search.spacing=trailing"],
             "diffusion.prediction: got \"epsilon\", expected 'v_prediction' where diffusion.",
@@ -270,6 +275,11 @@ def test_cosine_betas_have_diffusers_name():
     assert config == load(None, ["search.budget=1", "diffusion.betas=squaredcos_cap_v2"])
 
 
+def test_no_guidance_is_guidance_1():
+    for override in ("sampler.guidance=null", "sampler.guidance=1", "sampler.eta=0"):
+        assert load(None, ["search.budget=1", override]).sampler.guidance == 1.0
+
+
 def test_what_was_made_before_a_key_was_added_is_found_again():
     config = load(None, ["search.budget=1"])
     assert fingerprint(config) == "ce8acd5a2228"
@@ -285,6 +295,8 @@ def test_what_was_made_before_a_key_was_added_is_found_again():
         "diffusion.rescale_zero_terminal_snr=true",
         "search.spacing=trailing",
         "sampler.name=dpmsolver++2m",
+        "network.conditional=true",
+        "train.label_dropout=.2",
     ],
 )
 def test_a_fingerprint_tells_of_what_was_added(override):

@@ -31,6 +31,18 @@ def test_a_network_that_cannot_be_built_is_told_before_anything_starts(override,
         check_network(load(override), shape)
 
 
+def test_a_conditional_network_needs_data_with_labels():
+    config = load("network.conditional=true")
+    check_network(config, (1, 8, 8), 10)
+    with pytest.raises(ConfigError, match=r"network.conditional: .* \(digits\) have no labels"):
+        check_network(config, (1, 8, 8))
+
+
+def test_a_guided_search_is_told():
+    config = load("network.conditional=true", "sampler.guidance=2.5")
+    assert "50 steps of ddim with guidance 2.5 (two calls each)," in describe_search(config)[0]
+
+
 @pytest.mark.parametrize(
     ("overrides", "rules"),
     [

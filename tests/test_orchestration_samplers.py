@@ -7,19 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, UNet2DModel
 from safetensors.torch import save_file
 from stub_search import InProcessPool, generations, records_of
 
 from jobs import cli, sample, schedule_arguments, score
 from models.features import Classifier
+from models.noise import INIT, normal
 from orchestration import cluster, data, scoring, setting, training
 from orchestration import config as configs
 from orchestration.checkpoints import read_description
+from orchestration.errors import ConfigError
 from orchestration.extractor import CLASSIFIER, FEATURES, REFERENCE
 from orchestration.files import write_json, write_manifest
 from orchestration.rundir import open_run
 from orchestration.sampling import sample_images, sample_widths
 from orchestration.search import Problem
+from orchestration.training_batches import Labels
 from orchestration.training_loop import Training
 from orchestration.training_state import write_checkpoint
 
@@ -48,12 +52,15 @@ CHAINS = {
         "diffusion.rescale_zero_terminal_snr=true",
         "search.spacing=trailing",
     ),
+    "conditional": ("network.conditional=true", "train.learning_rate=.1"),
 }
 CASES = [
     ("plain", "sampler.name=ddpm"),
     ("plain", "sampler.name=dpmsolver++2m"),
     ("cosine", "sampler.name=dpmsolver++2m"),
     ("rescaled", "sampler.name=ddim"),
+    ("conditional", "sampler.guidance=2.5"),
+    ("conditional", "sampler.name=dpmsolver++2m"),
 ]
 
 
@@ -63,8 +70,11 @@ def load(chain, *overrides):
 
 def fit_here(config, data_folder, folder, on_progress):
     """Ray Train's part, without Ray."""
-    images, _ = data.load_arrays(data_folder)
-    trained = Training(config, torch.from_numpy(images))
+    images, classes = data.load_arrays(data_folder)
+    labels = None
+    if config.network.conditional:
+        labels = Labels(torch.from_numpy(classes), 10, config.train.label_dropout)
+    trained = Training(config, torch.from_numpy(images), labels=labels)
     trained.run(on_progress, lambda: write_checkpoint(folder, trained.state()))
 
 
@@ -109,7 +119,7 @@ def test_a_supernet_says_only_of_what_its_chain_differs_in(runs):
 
 
 def test_another_chain_trains_another_supernet(runs):
-    names = {training._asked(load(name), runs)["training"] for name in CHAINS}
+    names = {configs.fingerprint(load(name), *training.SECTIONS) for name in CHAINS}
     assert len(names) == len(CHAINS)
     state = [(runs / n / "supernet/diffusion_pytorch_model.safetensors") for n in CHAINS]
     assert len({path.read_bytes() for path in state}) == len(CHAINS)
@@ -173,8 +183,9 @@ def test_the_commands_take_its_schedules(case, extractor, tmp_path, monkeypatch,
     assert call(score, "score", *here, "--num-images", 40, "--out", tmp_path / "scored") == 0
     result = json.loads((tmp_path / "scored" / f"{schedule.key}.json").read_text())
     assert result["schedule"] == schedule.to_json()
-    assert result["macs"] == 2 * chosen.macs[0.5] + chosen.macs[1.0]
-    assert result["baseline_macs"] == 5 * chosen.macs[1.0]
+    calls = 2 if config.sampler.guidance != 1 else 1
+    assert result["macs"] == calls * (2 * chosen.macs[0.5] + chosen.macs[1.0])
+    assert result["baseline_macs"] == calls * 5 * chosen.macs[1.0]
     scorer = InProcessPool(chosen.make_scorer(*chosen.args))
     (alone,) = scorer.distances([steps], config.score.noise_seed, 40)
     assert result["quality"] == alone.full
@@ -206,3 +217,67 @@ def test_a_supernet_of_another_chain_is_refused_in_one_line(runs, tmp_path, caps
     error = capsys.readouterr().err
     assert code == 2 and error.count("\n") == 1
     assert "betas: got squaredcos_cap_v2, expected linear as in" in error
+
+
+def test_the_second_call_is_counted(runs, extractor):
+    found = {}
+    for guidance in (1.0, 3.0):
+        config = load("conditional", f"sampler.guidance={guidance}", "search.budget=12")
+        base = setting.baseline(config)
+        chosen = setting.network_setting(config, base, runs / "conditional/supernet", extractor)
+        problem = Problem(base, setting.space(config), chosen.macs, config.search)
+        pool = InProcessPool(chosen.make_scorer(*chosen.args))
+        (found[guidance],) = generations(problem, pool)
+    for plain, guided in zip(found[1.0].records, found[3.0].records, strict=True):
+        assert plain.steps == guided.steps and plain.key != guided.key
+        assert (guided.macs, guided.calls) == (2 * plain.macs, 2 * plain.calls)
+        assert guided.quality != plain.quality
+    assert found[3.0].calls_alone == 2 * found[1.0].calls_alone
+    assert found[3.0].best_savings >= 0
+
+
+def test_labels_in_turn_or_one_given(runs):
+    folder, base = runs / "conditional" / "supernet", setting.baseline(load("conditional"))
+    in_turn = sample_images(base, folder, 5, 20)
+    threes = sample_images(base, folder, 5, 20, label=3)
+    np.testing.assert_array_equal(threes[[3, 13]], in_turn[[3, 13]])
+    others = [k for k in range(20) if k % 10 != 3]
+    assert (np.abs(threes - in_turn).max((1, 2, 3))[others] > 1e-4).all()
+
+
+def test_guidance_1_is_the_conditional_network_alone(runs):
+    """By diffusers' own network and scheduler, labels told."""
+    folder, base = runs / "conditional" / "supernet", setting.baseline(load("conditional"))
+    network = UNet2DModel.from_pretrained(folder)
+    scheduler = DDIMScheduler(1000)
+    scheduler.set_timesteps(5)
+    x, labels = normal(5, range(20), INIT, (1, 8, 8)), torch.arange(20) % 10
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            output = network(x, t, class_labels=labels).sample
+            x = scheduler.step(output, t, x).prev_sample
+    np.testing.assert_allclose(sample_images(base, folder, 5, 20), x.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("chain", "label", "expected"),
+    [
+        ("conditional", 10, "label: got 10, expected 0 to 9, the classes that"),
+        ("conditional", -1, "label: got -1, expected 0 to 9, the classes that"),
+        ("plain", 0, "label: got 0, expected none, the classes that"),
+    ],
+)
+def test_a_label_that_is_no_class_is_refused_in_one_line(
+    runs, tmp_path, capsys, chain, label, expected
+):
+    path = tmp_path / "schedule.json"
+    write_json(path, setting.baseline(load(chain)).to_json())
+    here = ("--schedule", path, "--supernet", runs / chain / "supernet", "--out", tmp_path / "o")
+    assert call(sample, "sample", *here, "--label", label, "--dry-run") == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_guidance_needs_a_supernet_that_has_learned_labels(runs):
+    guided = replace(setting.baseline(load("plain")), guidance=2.0)
+    with pytest.raises(ConfigError, match=r"guidance: got 2, expected 1 \(none\): .* without lab"):
+        sample_images(guided, runs / "plain" / "supernet", 0, 1)

@@ -7,7 +7,8 @@ import torch
 
 from models.noise import normal
 from orchestration import config as configs
-from orchestration.training_batches import image_indices, make_batch
+from orchestration.errors import ConfigError
+from orchestration.training_batches import Labels, image_indices, make_batch
 from orchestration.training_loop import Diverged, Training, averaged, learning_rate
 from orchestration.training_state import read_checkpoint, write_checkpoint
 
@@ -51,6 +52,58 @@ def test_workers_see_together_what_one_sees_alone():
         joined = torch.cat([getattr(share, name) for share in shares], dim)
         assert torch.equal(joined, getattr(whole, name))
     assert {share.widths for share in shares} == {whole.widths}
+
+
+def classes(dropout=0.1):
+    return Labels(torch.arange(len(IMAGES)) % 7, 7, dropout)
+
+
+def test_labels_are_those_of_the_images_and_change_nothing_else():
+    plain = make_batch(IMAGES, range(12), iteration=4, **BATCH)
+    told = make_batch(IMAGES, range(12), iteration=4, **BATCH, labels=classes(0.0))
+    assert plain.labels is None
+    for name in ("x_0", "t", "eps"):
+        assert torch.equal(getattr(plain, name), getattr(told, name))
+    expected = image_indices(3, range(48, 60), len(IMAGES)) % 7
+    assert told.labels.tolist() == [expected.tolist()] * 3
+    hidden = make_batch(IMAGES, range(12), iteration=4, **BATCH, labels=classes(1.0))
+    assert (hidden.labels == 7).all() and hidden.labels.dtype == torch.int64
+
+
+def test_labels_are_hidden_by_seed_iteration_and_row():
+    def hidden(iteration, rows=range(12), **changes):
+        batch = make_batch(
+            IMAGES, rows, iteration=iteration, **BATCH | changes, labels=classes(0.25)
+        )
+        return batch.labels == 7
+
+    many = torch.stack([hidden(i) for i in range(150)]).double()  # (iteration, width, row)
+    assert abs(many.mean() - 0.25) < 4 * (0.25 * 0.75 / many.numel()) ** 0.5
+    for dims in ((1, 2), (0, 2), (0, 1)):  # as often in every iteration, width and row
+        shares = many.mean(dims)
+        assert shares.std() < 2.5 * (0.25 * 0.75 * len(shares) / many.numel()) ** 0.5
+    assert torch.equal(torch.cat([hidden(4, range(5)), hidden(4, range(5, 12))], 1), hidden(4))
+    assert not torch.equal(hidden(4, seed=5), hidden(4))
+
+
+def test_a_conditional_training_goes_on_bit_by_bit_and_hides_labels():
+    config = load("network.conditional=true", "train.label_dropout=0.5")
+    labels = classes(config.train.label_dropout)
+    whole = run(Training(config, IMAGES, labels=labels))[-1]
+    first = run(Training(config, IMAGES, labels=labels))[0]
+    resumed = Training(config, IMAGES, labels=labels)
+    resumed.load(first)
+    again = run(resumed)[-1]
+    assert whole.tensors.keys() == again.tensors.keys()
+    assert all(torch.equal(whole.tensors[name], again.tensors[name]) for name in whole.tensors)
+    table = averaged(config, (1, 4, 4), whole, 7).full.class_embedding.weight
+    fresh = Training(config, IMAGES, labels=labels).supernet.full.class_embedding.weight
+    assert table.shape == (8, 16) and not torch.isclose(table, fresh).all(1).any()
+
+
+def test_a_conditional_network_needs_labels():
+    with pytest.raises(ConfigError, match="network.conditional: got true, .* have no labels"):
+        Training(load("network.conditional=true"), IMAGES)
 
 
 def test_a_batch_holds_the_images_of_its_positions_in_unit_range():

@@ -75,6 +75,16 @@ def test_what_came_later_is_only_written_where_it_changes_something():
     assert StepSchedule.from_json(changed.to_json()) == changed
 
 
+def test_guidance_is_two_calls_a_step():
+    plain = StepSchedule.from_json(CONTRACT)
+    guided = StepSchedule.from_json({**CONTRACT, "guidance": 3})
+    assert guided.to_json() == {**CONTRACT, "guidance": 3.0} and guided.key != plain.key
+    assert StepSchedule.from_json({**CONTRACT, "guidance": 1}).to_json() == CONTRACT
+    table = {1.0: 100, 0.5: 19}
+    assert (plain.calls_per_step, guided.calls_per_step) == (1, 2)
+    assert guided.macs(table) == 2 * plain.macs(table) == 238
+
+
 def test_epsilon_cannot_start_where_nothing_of_the_image_is_left():
     rescaled = {**CONTRACT, "rescale_zero_terminal_snr": True}
     with pytest.raises(ValueError, match=r"steps\[0\]\.t is 999, expected less than 999 or pred"):
@@ -134,6 +144,9 @@ def test_key_does_not_depend_on_number_types_but_on_every_field():
         ({"eta": 10**400}, "eta"),
         ({"clip_sample": 1}, "clip_sample"),
         ({"rescale_zero_terminal_snr": None}, "rescale_zero_terminal_snr"),
+        ({"guidance": 0}, "guidance"),
+        ({"guidance": None}, "guidance"),
+        ({"guidance": float("inf")}, "guidance"),
         ({"steps": []}, "steps"),
         ({"steps": None}, "steps"),
         ({"steps": {"t": 1, "width": 1}}, "steps"),

@@ -1,0 +1,76 @@
+"""Class-conditional sampling: which label each image gets, and how strongly it is guided to it.
+
+A conditional network is called as `network(x_t, t, labels)`, with 0 .. num_classes - 1 for a class
+and num_classes for none, which it has met in training where labels were hidden. Classifier-free
+guidance (Ho & Salimans, arXiv 2207.12598, equation 6, whose w is ours less 1) calls it twice:
+
+    output = output_none + guidance (output_label - output_none)
+
+which is one formula for eps and v, since at a given x_t either is an affine function of the other.
+Both calls have the one batch shape of all others, so that a row gets the bits that it gets alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Labels as a function of the image's index, so that every class comes equally often.
+
+    Attributes:
+        num_classes: of the network.
+        guidance: above 0; at 1 a label is only told, by one call.
+        label: that of all images; None for k mod num_classes of image k.
+
+    Raises:
+        ValueError: no classes, a guidance that is not above 0, or a label that is no class.
+    """
+
+    num_classes: int
+    guidance: float = 1.0
+    label: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 1:
+            raise ValueError(f"num_classes is {self.num_classes}; expected at least 1")
+        if not self.guidance > 0:
+            raise ValueError(f"guidance is {self.guidance}; expected a number above 0")
+        if self.label is not None and self.label not in range(self.num_classes):
+            raise ValueError(f"label is {self.label}; expected 0 to {self.num_classes - 1}")
+
+    def labels(self, images: range, device: torch.device | str = "cpu") -> Tensor:
+        """The label of each image: int64 (len(images),)."""
+        if self.label is not None:
+            return torch.full((len(images),), self.label, device=device)
+        return torch.tensor(images, device=device) % self.num_classes
+
+    def predict(
+        self,
+        network: Callable[[Tensor, Tensor, Tensor], Tensor],
+        x_t: Tensor,
+        t: Tensor,
+        images: range,
+    ) -> Tensor:
+        """The guided prediction, by one call, or two where `guidance` is not 1.
+
+        Args:
+            network: see the module.
+            x_t: float32 (batch, ...); its first rows are the images, the others padding.
+            t: int64 (batch,).
+            images: at most batch of them.
+
+        Returns:
+            Like x_t.
+        """
+        none = torch.full_like(t, self.num_classes)
+        labels = none.clone()
+        labels[: len(images)] = self.labels(images, t.device)
+        output = network(x_t, t, labels)
+        if self.guidance == 1:
+            return output
+        unguided = network(x_t, t, none)
+        return unguided + self.guidance * (output - unguided)

@@ -1,0 +1,57 @@
+"""Labels by position, and guidance by its formula and by its calls."""
+
+import pytest
+import torch
+
+from models.conditioning import Conditioning
+
+
+class Noting:
+    """A network that answers with (label + 1) x and notes what it is called with."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __call__(self, x, t, labels):
+        self.calls.append((tuple(x.shape), t.tolist(), labels.tolist()))
+        return x * (labels + 1.0)[:, None]
+
+
+X = torch.arange(1.0, 11.0).view(5, 2)
+T = torch.full((5,), 7)
+
+
+@pytest.mark.parametrize("images", [range(3), range(2, 5), range(40, 43)])
+def test_the_label_of_an_image_is_a_function_of_its_index(images):
+    labels = Conditioning(4).labels(images)
+    assert labels.dtype == torch.int64 and labels.tolist() == [k % 4 for k in images]
+    assert Conditioning(4, label=2).labels(images).tolist() == [2] * len(images)
+
+
+def test_every_class_comes_equally_often():
+    assert Conditioning(10).labels(range(50)).bincount().tolist() == [5] * 10
+
+
+def test_guidance_1_is_one_call_with_the_labels_alone():
+    network = Noting()
+    output = Conditioning(3).predict(network, X, T, range(1, 5))
+    assert network.calls == [((5, 2), [7] * 5, [1, 2, 0, 1, 3])]  # padding has no label
+    assert torch.equal(output, X * torch.tensor([2.0, 3, 1, 2, 4])[:, None])
+
+
+@pytest.mark.parametrize("guidance", [0.5, 3.0])
+def test_guidance_is_two_calls_of_the_same_shape(guidance):
+    network = Noting()
+    output = Conditioning(3, guidance, label=1).predict(network, X, T, range(4))
+    assert [shape for shape, _, _ in network.calls] == [(5, 2)] * 2
+    assert [labels for _, _, labels in network.calls] == [[1, 1, 1, 1, 3], [3] * 5]
+    told, untold = 2 * X[:4], 4 * X[:4]
+    torch.testing.assert_close(output[:4], untold + guidance * (told - untold))
+
+
+@pytest.mark.parametrize(
+    "bad", [(0,), (3, 0.0), (3, -1.0), (3, float("nan")), (3, 1.0, 3), (3, 1.0, -1)]
+)
+def test_bad_settings_are_refused(bad):
+    with pytest.raises(ValueError, match="expected"):
+        Conditioning(*bad)
