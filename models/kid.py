@@ -71,6 +71,6 @@ def _sums(x: np.ndarray, of_x: np.ndarray, y: np.ndarray, of_y: np.ndarray) -> n
         kernel = x[start : start + ROWS] @ y.T
         kernel /= x.shape[1]
         kernel += 1
-        kernel **= 3
+        kernel *= kernel**2  # far faster than **3
         total += (of_x[start : start + ROWS] * (kernel @ of_y)).sum(axis=0)
     return total
