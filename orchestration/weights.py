@@ -24,6 +24,7 @@ INCEPTION_URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
     "pt_inception-2015-12-05-6726825d.pth"
 )
+UNREADABLE = (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
 TIMEOUT_S = 30  # of a connection that says nothing
 
 
@@ -144,7 +145,7 @@ def read_reference(path: Path, dimension: int) -> tuple[np.ndarray, np.ndarray]:
             mu, sigma = (np.asarray(arrays[name], np.float64) for name in ("mu", "sigma"))
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}; {expected}") from error
-    except (AttributeError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: {error}; {expected}") from error
     if mu.shape != (dimension,) or sigma.shape != (dimension, dimension):
         raise DataError(f"{path}: got mu {mu.shape} and sigma {sigma.shape}; {expected}")
