@@ -96,6 +96,17 @@ def test_a_network_setting_says_what_it_is_made_of(supernet, extractor):
     np.testing.assert_array_equal(reference.mean, np.load(extractor / REFERENCE)["mu"])
 
 
+@pytest.mark.parametrize("name", ["efficientnet", "inception"])
+def test_pretrained_features_give_their_name_to_the_quality(
+    supernet, extractor, monkeypatch, name
+):
+    config = load(f"features.name={name}")
+    made = load_extractor(extractor)
+    monkeypatch.setattr(setting, "load_extractor", lambda folder: made)
+    chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
+    assert (chosen.dataset, chosen.features) == ("digits", name)
+
+
 @pytest.mark.parametrize("name", [WEIGHTS, FEATURES, REFERENCE])
 def test_a_damaged_extractor_is_named(supernet, extractor, name):
     content = bytearray((extractor / name).read_bytes())
