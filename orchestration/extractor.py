@@ -68,10 +68,10 @@ class Extractor:
 
 def extractor_folder(config: Config, data: DataSet, cache: Path) -> Path:
     """Where the extractor of these settings and data is kept; DataError without the reference."""
-    key = fingerprint(config, "data", "features")
+    known_by = [FORMAT, fingerprint(config, "data", "features")]
     if config.features.reference is not None:  # by what is in it: a path may get another file
-        content = sha256_of(config.features.reference.expanduser())
-        key = hashlib.sha256(f"{key} {content}".encode()).hexdigest()[:12]
+        known_by.append(sha256_of(config.features.reference.expanduser()))
+    key = hashlib.sha256(" ".join(known_by).encode()).hexdigest()[:12]
     return cache / f"features-{data.name}-{key}"
 
 
