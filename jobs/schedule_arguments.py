@@ -1,4 +1,4 @@
-"""Arguments of the commands that take one schedule: the schedule, and where its supernet is."""
+"""Arguments of the commands that take a schedule: which, and where its supernet is."""
 
 import argparse
 from pathlib import Path
@@ -10,25 +10,26 @@ from orchestration.rundir import RunDirectory
 from search_spaces.schedule import StepSchedule
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds --schedule and --supernet."""
-    parser.add_argument(
-        "--schedule",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="a schedule's JSON",
-    )
+def add_arguments(parser: argparse.ArgumentParser, *, or_front: bool = False) -> None:
+    """Adds --schedule and --supernet, and --front as another choice than the schedule."""
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--schedule", type=Path, metavar="FILE", help="a schedule's JSON")
+    if or_front:
+        which.add_argument(
+            "--front", type=Path, metavar="RUN", help="a run: all schedules of its front"
+        )
     parser.add_argument(
         "--supernet",
         type=Path,
         metavar="DIR",
-        help="a trained supernet (default: that of the run which holds the schedule)",
+        help="a trained supernet (default: that of the schedule's or the front's run)",
     )
 
 
 def run_of(arguments: argparse.Namespace) -> RunDirectory:
-    """The run directory that holds the schedule, if it lies in one (in `schedules/`)."""
+    """The run directory of the front, or the one whose `schedules/` the schedule lies in."""
+    if getattr(arguments, "front", None) is not None:
+        return RunDirectory(arguments.front.expanduser().resolve())
     return RunDirectory(arguments.schedule.expanduser().resolve().parent.parent)
 
 

@@ -1,18 +1,23 @@
 """Score one schedule on any number of images, against the baseline on the same noise.
 
 Writes <out>/<key>.json: quality with its 95 % interval, the paired difference from the baseline,
-MACs and savings.
+KID, precision, recall, MACs and savings.
+
+With --front, judges every schedule of a run's front again, on other features by
+`--set features.name=...`, and tells whether it keeps its order: <out>/<quality's name>.json.
 """
 
 import argparse
 import sys
 
 from jobs import cli, schedule_arguments
+from orchestration.members import read_front
+from orchestration.weights import check_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
-    schedule_arguments.add_arguments(parser)
+    schedule_arguments.add_arguments(parser, or_front=True)
     parser.add_argument(
         "--num-images", type=int, metavar="N", help="default: score.num_images of the run"
     )
@@ -25,6 +30,13 @@ def main(invocation: cli.Invocation) -> None:
     if arguments.num_images is not None:
         num_images = arguments.num_images
     cli.check_within("--num-images", num_images, 2 * config.score.block_size)
+    check_files(config.features)
+    run = _score_one if arguments.front is None else _judge_front
+    run(invocation, num_images)
+
+
+def _score_one(invocation: cli.Invocation, num_images: int) -> None:
+    arguments, config = invocation.arguments, invocation.config
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
     path = invocation.out / f"{schedule.key}.json"
@@ -36,10 +48,10 @@ def main(invocation: cli.Invocation) -> None:
     from orchestration.rundir import RunDirectory
     from orchestration.scoring import score_schedule
 
+    plan = schedule_arguments.run_of(arguments).plan
     with cluster(config):
         run = RunDirectory(invocation.out)
-        plan = schedule_arguments.run_of(arguments).plan
-        result = score_schedule(config, schedule, supernet, run, num_images, plan)
+        result = score_schedule(config, schedule, supernet, run, num_images, plan, print)
     write_json(path, result)
     low, high = result["quality_ci"]
     print(
@@ -47,6 +59,27 @@ def main(invocation: cli.Invocation) -> None:
         f" baseline {result['baseline_quality']:.3f}, noise floor {result['noise_floor']:.3f},"
         f" saves {result['savings']:.1%} of {result['baseline_macs']:,} MACs"
     )
+
+
+def _judge_front(invocation: cli.Invocation, num_images: int) -> None:
+    arguments, config = invocation.arguments, invocation.config
+    judged = schedule_arguments.run_of(arguments)
+    supernet = schedule_arguments.supernet_of(arguments)
+    front = read_front(judged.front)
+    print(f"{judged.front}: judged again on {num_images:,} images of {supernet}")
+    if invocation.dry_run:
+        return
+    from orchestration.cluster import cluster
+    from orchestration.files import write_json
+    from orchestration.rundir import RunDirectory
+    from orchestration.second_judge import judge_again, lines
+
+    with cluster(config):
+        run = RunDirectory(invocation.out)
+        result = judge_again(config, front, supernet, run, num_images, judged.plan, print)
+    path = invocation.out / f"{result['quality']}.json"
+    write_json(path, result)
+    print("\n".join([*lines(result), f"-> {path}"]))
 
 
 if __name__ == "__main__":

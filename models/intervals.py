@@ -15,9 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from models.downdate import Downdate
 from models.frechet import Reference, distance
 from models.gram import Gram
 from models.moments import FeatureBlock, block_moments, fold, remove
+
+FEW = 8
+"""Blocks of images are few beside the dimensions if these are more than so many times as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +63,10 @@ class Estimate:
 
 
 def jackknife(blocks: Sequence[FeatureBlock], reference: Reference) -> Replicates:
-    """The distances of all blocks, and of all but one, in g + 1 eigenvalue problems.
+    """The distances of all blocks, and of all but one.
 
-    Each of them is of the size of the features or of the number of images, whichever is less.
+    They take g + 1 eigenvalue problems of the size of the features or of the number of images,
+    whichever is less; or, where blocks are much smaller than the features, two (`Downdate`).
 
     Args:
         blocks: At least 2, in the fixed order in which they are folded.
@@ -76,11 +81,18 @@ def jackknife(blocks: Sequence[FeatureBlock], reference: Reference) -> Replicate
     features = [block for block in blocks if isinstance(block, np.ndarray)]
     if len(features) == len(blocks) and sum(map(len, features)) <= len(reference.mean):
         return _few_images(features, reference)
-    parts = [block_moments(block) for block in blocks]
-    whole = fold(parts)
-    without = [distance(remove(whole, part), reference) for part in parts]
-    counts = [part.count for part in parts]
-    return Replicates(distance(whole, reference), np.array(without), np.array(counts))
+    whole = fold(blocks)
+    full = distance(whole, reference)
+    if len(features) == len(blocks) and FEW * (max(map(len, features)) + 1) <= len(reference.mean):
+        downdate = Downdate(whole, reference)
+        without = [downdate.without(block) for block in features]
+        return Replicates(full, np.array(without), np.array([len(block) for block in features]))
+    without, counts = [], []
+    for block in blocks:  # moments one at a time: of 40 blocks in 1,280 dimensions, half a GB
+        part = block_moments(block)
+        without.append(distance(remove(whole, part), reference))
+        counts.append(part.count)
+    return Replicates(full, np.array(without), np.array(counts))
 
 
 def _few_images(blocks: Sequence[np.ndarray], reference: Reference) -> Replicates:

@@ -40,6 +40,9 @@ EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
 
 ADDED: dict[str, Json] = {
     "diffusion.rescale_zero_terminal_snr": False,
+    "features.path": None,
+    "features.reference": None,
+    "features.num_real": None,
     "search.spacing": "leading",
     "network.conditional": False,
     "train.label_dropout": 0.1,

@@ -7,6 +7,7 @@ from orchestration.data import headers
 from orchestration.errors import ConfigError
 from orchestration.rundir import check_same
 from orchestration.sections import Search
+from orchestration.weights import check_files, check_labels, weights_place
 
 
 def check_network(
@@ -48,6 +49,26 @@ def describe_training(config: Config) -> list[str]:
     ]
 
 
+def describe_features(config: Config) -> list[str]:
+    """A line on pretrained features; none on the classifier.
+
+    Raises:
+        ConfigError: a classifier has no labels to learn.
+        DataError: a given file is missing or wrong.
+        MachineError: a package is missing.
+    """
+    features, header = config.features, headers(config.data)
+    check_labels(features, header.labels is not None)
+    if features.name == "classifier":
+        return []
+    check_files(features)
+    place = weights_place(features)
+    number = min(header.count, features.num_real or header.count)
+    reference = f", against {features.reference}" if features.reference is not None else ""
+    fetched = "" if place.exists() else " (to be downloaded)"
+    return [f"features: {place}{fetched}, of {number:,} real images{reference}"]
+
+
 def describe_search(config: Config) -> list[str]:
     """Lines on the search and on scoring the front again."""
     search, score = config.search, config.score
@@ -71,6 +92,8 @@ def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
     lines = [f"run directory: {out}" + (" (there: resumes)" if out.exists() else "")]
     if trains and not (searches and config.score.scorer == "stub"):
         lines += describe_training(config)
+    if searches and config.score.scorer != "stub":
+        lines += describe_features(config)
     if searches:
         lines += describe_search(config)
     return "\n".join(lines)

@@ -1,101 +1,184 @@
-"""The features that quality is measured on, trained once for a data set and kept.
+"""The features that quality is measured on, made once for a data set and kept.
 
-A folder named by the fingerprint of the data and the settings holds the classifier's weights, the
-features of all real images, and the reference statistics in pytorch-fid's own form (`mu`,
-`sigma`), with a manifest.
+A folder named by the fingerprint of the data and the settings holds the network's weights, the
+features of the real images, and the reference statistics in pytorch-fid's own form (`mu`,
+`sigma`), with a manifest. Weights that were pretrained are there too: who has the folder needs
+neither the file that they came from nor its pickle.
 """
 
+import hashlib
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import ray
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from models.features import Classifier, accuracy, train_classifier
 from models.frechet import Reference
-from models.images import from_uint8
 from models.moments import moments
 from orchestration.config import Config, fingerprint
 from orchestration.data import DataSet, load_arrays
-from orchestration.files import check_manifest, new_folder, write_manifest
+from orchestration.errors import DataError
+from orchestration.files import Json, check_manifest, new_folder, sha256_of, write_manifest
+from orchestration.real_features import real_features
+from orchestration.weights import check_labels, ensure_weights, read_reference
 
-CLASSIFIER, FEATURES, REFERENCE = "classifier.safetensors", "features.npy", "reference.npz"
+log = logging.getLogger(__name__)
+
+FORMAT = "step-features/2"
+WEIGHTS, FEATURES, REFERENCE = "weights.safetensors", "features.npy", "reference.npz"
+
+IMAGES_A_TASK = {"classifier": 2000, "efficientnet": 500, "inception": 50}
+
+Say = Callable[[str], None]
+
+
+class FeatureNetwork(Protocol):
+    """A torch module with features of images (n, C, H, W) in [-1, 1]."""
+
+    def features(self, x: Tensor) -> Tensor:
+        """Features (n, D)."""
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A trained feature extractor with the statistics of the real images.
+    """A feature network with what it says of the real images.
 
     Args:
         network: images (n, C, H, W) in [-1, 1] -> `features` (n, D).
-        reference: mean and covariance of the features of all real images.
-        real: float32 features (M, D) of all real images.
-        accuracy: share of the images that it was not trained on that it names rightly.
+        reference: mean and covariance of features, that others are compared with.
+        real: float32 features (M, D) of the real images.
+        num_reference: real images that the reference is made of; None where it was given.
+        accuracy: of a classifier, the share of the images that it was not trained on that it
+            names rightly; else None.
     """
 
-    network: Classifier
+    network: FeatureNetwork
     reference: Reference
     real: np.ndarray
-    accuracy: float
+    num_reference: int | None
+    accuracy: float | None
 
 
 def extractor_folder(config: Config, data: DataSet, cache: Path) -> Path:
-    """Where the extractor of these settings and data is kept."""
-    return cache / f"features-{data.name}-{fingerprint(config, 'data', 'features')}"
+    """Where the extractor of these settings and data is kept; DataError without the reference."""
+    known_by = [FORMAT, fingerprint(config, "data", "features")]
+    if config.features.reference is not None:  # by what is in it: a path may get another file
+        known_by.append(sha256_of(config.features.reference.expanduser()))
+    key = hashlib.sha256(" ".join(known_by).encode()).hexdigest()[:12]
+    return cache / f"features-{data.name}-{key}"
 
 
-def ensure_extractor(config: Config, data: DataSet, cache: Path) -> Path:
-    """Trains the extractor, as a task of the cluster, unless it is there already.
+def ensure_extractor(config: Config, data: DataSet, cache: Path, say: Say = log.info) -> Path:
+    """Makes the extractor, by tasks of the cluster, unless it is there already.
 
-    Even-numbered images train it, the others tell its accuracy.
+    A classifier is trained by the even-numbered images, the others tell its accuracy. The features
+    of pretrained networks need no labels.
+
+    Args:
+        config: its `data` and `features`.
+        data: the prepared images.
+        cache: where the folder goes.
+        say: takes lines of progress.
 
     Raises:
-        DataError: the data, or an extractor that is there, is damaged.
+        ConfigError: a classifier is asked for, but there are no labels.
+        DataError: the data, a given file, or an extractor that is there, is damaged.
+        MachineError: weights cannot be downloaded, or a package is missing.
     """
     folder = extractor_folder(config, data, cache)
     if folder.exists():
         return folder
     images, labels = load_arrays(data.folder)
-    state, features, share = ray.get(
-        _train.remote(images, labels, config.features.seed, config.features.iterations)
-    )
-    reference = moments(features)
+    network, state, facts = _network(config, images, labels, say)
+    chosen = _chosen(len(images), config)
+    seen = images if chosen is None else images[chosen]
+    features = real_features(network, seen, IMAGES_A_TASK[config.features.name], say)
+    if config.features.reference is None:
+        found = moments(features)
+        mu, sigma = found.mean, found.covariance
+        facts["num_reference"] = found.count
+    else:
+        mu, sigma = read_reference(config.features.reference, features.shape[1])
+        facts["num_reference"] = None
     with new_folder(folder) as temporary:
-        save_file(state, temporary / CLASSIFIER)
+        save_file(state, temporary / WEIGHTS)
         np.save(temporary / FEATURES, features)
-        np.savez(temporary / REFERENCE, mu=reference.mean, sigma=reference.covariance)
-        facts = {
-            "format": "step-features/1",
-            "shape": list(images.shape[1:]),
-            "num_classes": int(labels.max()) + 1,
-            "accuracy": share,
-        }
-        write_manifest(temporary, (CLASSIFIER, FEATURES, REFERENCE), facts)
+        np.savez(temporary / REFERENCE, mu=mu, sigma=sigma)
+        write_manifest(temporary, (WEIGHTS, FEATURES, REFERENCE), facts)
     return folder
 
 
 def load_extractor(folder: Path) -> Extractor:
     """Reads what `ensure_extractor` wrote; DataError where it is damaged."""
     facts = check_manifest(folder)
-    channels, size, _ = facts["shape"]
-    network = Classifier(channels, size, facts["num_classes"])
-    network.load_state_dict(load_file(folder / CLASSIFIER))
+    if facts.get("format") != FORMAT:
+        raise DataError(f"{folder}: got format {facts.get('format')!r}, expected {FORMAT!r}")
+    state = load_file(folder / WEIGHTS)
+    network: FeatureNetwork
+    if facts["name"] == "classifier":
+        network = _classifier(state, facts)
+    else:
+        from orchestration.pretrained import build  # torchvision: not for the classifier
+
+        network = build(facts["name"], state)
     with np.load(folder / REFERENCE, allow_pickle=False) as statistics:
         reference = Reference(statistics["mu"], statistics["sigma"])
     real = np.load(folder / FEATURES, allow_pickle=False)
-    return Extractor(network.eval(), reference, real, facts["accuracy"])
+    return Extractor(network, reference, real, facts["num_reference"], facts["accuracy"])
+
+
+def _network(
+    config: Config, images: np.ndarray, labels: np.ndarray | None, say: Say
+) -> tuple[FeatureNetwork, dict[str, Tensor], dict[str, Json]]:
+    """The feature network, what to save of it, and what to say of it."""
+    features = config.features
+    facts: dict[str, Json] = {"format": FORMAT, "name": features.name}
+    check_labels(features, labels is not None)
+    if features.name != "classifier":
+        from orchestration.pretrained import build, read_weights
+
+        state = read_weights(ensure_weights(features, say))
+        say(f"data    features of the real images by {features.name} ...")
+        weights = {name: value.contiguous() for name, value in state.items()}
+        return build(features.name, state), weights, {**facts, "accuracy": None}
+    say("data    a classifier learns the labels: quality is measured on its features ...")
+    state, share = ray.get(_train.remote(images, labels, features.seed, features.iterations))
+    facts |= {
+        "shape": list(images.shape[1:]),
+        "num_classes": len(state["head.1.bias"]),
+        "accuracy": share,
+    }
+    return _classifier(state, facts), state, facts
+
+
+def _classifier(state: dict[str, Tensor], facts: dict[str, Json]) -> Classifier:
+    channels, size, _ = facts["shape"]
+    network = Classifier(channels, size, facts["num_classes"])
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def _chosen(count: int, config: Config) -> np.ndarray | None:
+    """Indices of the real images that are looked at, rising; None for all."""
+    number = config.features.num_real
+    if number is None or number >= count:
+        return None
+    rng = np.random.default_rng(config.features.seed)
+    return np.sort(rng.choice(count, number, replace=False))
 
 
 @ray.remote(num_cpus=0)
 def _train(
     images: np.ndarray, labels: np.ndarray, seed: int, iterations: int
-) -> tuple[dict[str, torch.Tensor], np.ndarray, float]:
+) -> tuple[dict[str, Tensor], float]:
     torch.set_num_threads(1)
     pixels, classes = torch.from_numpy(images.copy()), torch.from_numpy(labels.copy())
     network = train_classifier(pixels[::2], classes[::2], seed=seed, iterations=iterations)
-    share = accuracy(network, pixels[1::2], classes[1::2])
-    with torch.inference_mode():
-        features = network.features(from_uint8(pixels))
-    return network.state_dict(), features.numpy(), share
+    return network.state_dict(), accuracy(network, pixels[1::2], classes[1::2])

@@ -7,11 +7,12 @@ lucky, and its luck does not repeat.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from models.intervals import Replicates, estimate, paired
+from orchestration.files import Json
 from orchestration.journal import Record
 from orchestration.members import FORMAT, Front, Member
 from orchestration.search import Problem, Step, no_loss, relative
@@ -86,7 +87,7 @@ def assemble(
     uniform: Sequence[Member],
     members: Sequence[Member],
     recommended: str,
-    facts: dict[str, str | int | float],
+    facts: Mapping[str, Json],
 ) -> Front:
     """The content of `front.json`.
 
@@ -96,7 +97,7 @@ def assemble(
         members: as scored again; those that turn out to be dominated, by each other or by a
             uniform schedule, are left out, the recommended one never.
         recommended: key of the recommended member.
-        facts: `dataset`, `supernet`, `quality`, `num_images`, `noise_floor`.
+        facts: what else `Front` has.
     """
     points = np.array([_point(m) for m in [*members, *uniform]])
     on_front = set(pareto.non_dominated(points).tolist())

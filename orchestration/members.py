@@ -7,7 +7,11 @@ table, the pictures and MLflow agree on it.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal, NamedTuple, NotRequired, TypedDict
+
+from orchestration.errors import DataError
+from orchestration.files import read_json
 
 FORMAT = "step-front/1"
 
@@ -49,6 +53,8 @@ class Member(TypedDict):
         macs: multiply-accumulates of one sample.
         savings_uniform: of a member, the share saved against the cheapest uniform schedule that
             is at least as good; None where none is.
+        kid, precision, recall: further numbers on the same features, see `fidelity.py`; older
+            fronts have none.
     """
 
     key: str
@@ -59,6 +65,27 @@ class Member(TypedDict):
     macs: int
     savings: float
     savings_uniform: float | None
+    kid: NotRequired[float]
+    precision: NotRequired[float]
+    recall: NotRequired[float]
+
+
+class FidelityFacts(TypedDict):
+    """On what KID, precision and recall are taken.
+
+    Attributes:
+        num_images: samples of each schedule, the first of them.
+        num_real: real images, chosen at random where there are more.
+        neighbors: k of precision and recall.
+        subset_size: images of a subset of KID ...
+        num_subsets: ... and how many of them there are.
+    """
+
+    num_images: int
+    num_real: int
+    neighbors: int
+    subset_size: int
+    num_subsets: int
 
 
 class Front(TypedDict):
@@ -69,6 +96,9 @@ class Front(TypedDict):
         quality: name of the metric with its features and count, such as "fd_digits_2k".
         noise_floor: the metric between two halves of the real data ...
         noise_floor_num_images: ... of this many images each.
+        num_reference: real images that `quality` compares with; None where their statistics were
+            given (or made up, for the stub).
+        fidelity: what `kid`, `precision` and `recall` of the members are taken on.
         recommended: key of one of the members, or of the baseline.
         hypervolume: of the members below the reference point, (MACs, quality) ...
         hypervolume_uniform: ... and of the uniform schedules.
@@ -81,6 +111,8 @@ class Front(TypedDict):
     num_images: int
     noise_floor: float
     noise_floor_num_images: int
+    num_reference: NotRequired[int | None]
+    fidelity: NotRequired[FidelityFacts]
     baseline: Member
     uniform: list[Member]
     members: list[Member]
@@ -95,6 +127,15 @@ class Latency(TypedDict):
 
     latency_ms: float
     speedup: float
+
+
+def read_front(path: Path) -> Front:
+    """A `front.json`; DataError where it is none."""
+    front = read_json(path)
+    found = front.get("format") if isinstance(front, dict) else None
+    if found != FORMAT:
+        raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}")
+    return front
 
 
 class NamedMember(NamedTuple):

@@ -13,7 +13,7 @@ from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
 from orchestration.dry_run import check_network
 from orchestration.errors import DataError
-from orchestration.extractor import ensure_extractor, extractor_folder
+from orchestration.extractor import ensure_extractor
 from orchestration.files import read_json, write_bytes
 from orchestration.image_grids import samples_png
 from orchestration.journal import Journal
@@ -112,9 +112,7 @@ def find_setting(
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
     images = data.prepare(config.data, run.cache)
-    if not extractor_folder(config, images, run.cache).exists():
-        say("data    a classifier learns the labels: quality is measured on its features ...")
-    extractor = ensure_extractor(config, images, run.cache)
+    extractor = ensure_extractor(config, images, run.cache, say)
     folder = supernet or ensure_supernet(config, run, track, say)
     return setting.network_setting(config, setting.baseline(config), folder, extractor)
 

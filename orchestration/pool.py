@@ -10,6 +10,7 @@ a bit. A lost actor is started again by Ray, and its tasks run again to the same
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
@@ -19,6 +20,7 @@ from models.intervals import Replicates
 from models.moments import NonFiniteFeatures
 from orchestration.cluster import num_cpus
 from orchestration.errors import DataError, MachineError
+from orchestration.fidelity import MAX_IMAGES, Fidelity
 from orchestration.scorer import Scorer, Steps
 
 NUM_RESTARTS = 3
@@ -75,22 +77,49 @@ class Pool:
             DataError: a schedule's samples are not finite: the supernet has diverged.
         """
         blocks = self.blocks(schedules, seed, num_images)
-        judged = [
-            self._call(self.actors[i % len(self.actors)], "judge", *refs)
-            for i, refs in enumerate(blocks)
-        ]
-        if tell is not None:
-            num_batches = len(blocks[0])
-            for done in range(1, num_batches):
-                refs = [of_schedule[done - 1] for of_schedule in blocks]
-                ray.wait(refs, num_returns=len(refs), timeout=self.timeout_s, fetch_local=False)
-                tell(done, num_batches)
+        judged = self._judge(blocks)
+        self._follow(blocks, tell)
         return self._get(judged)
 
+    def appraise(
+        self,
+        schedules: Sequence[Steps],
+        seed: int,
+        num_images: int,
+        real: np.ndarray,
+        tell: Callable[[int, int], None] | None = None,
+    ) -> tuple[list[Replicates], list[Fidelity]]:
+        """As `distances`, and KID, precision and recall on the same images, or the first of them.
+
+        Args:
+            schedules: steps of each.
+            seed: of the noise.
+            num_images: that each is scored on.
+            real: features (M, D) of real images, all that KID, precision and recall look at.
+            tell: see `distances`.
+        """
+        blocks = self.blocks(schedules, seed, num_images, num_whole=MAX_IMAGES)
+        judged = self._judge(blocks)
+        num_batches = math.ceil(min(num_images, MAX_IMAGES) / self.batch_size)
+        shared = ray.put(real)
+        opinions = [
+            self._call(self.actors[i % len(self.actors)], "fidelity", shared, *refs[:num_batches])
+            for i, refs in enumerate(blocks)
+        ]
+        self._follow(blocks, tell)
+        return self._get(judged), self._get(opinions)
+
     def blocks(
-        self, schedules: Sequence[Steps], seed: int, num_images: int
+        self, schedules: Sequence[Steps], seed: int, num_images: int, num_whole: int = 0
     ) -> list[list[ObjectRef]]:
-        """References to each schedule's blocks, batch by batch."""
+        """References to each schedule's blocks, batch by batch.
+
+        Args:
+            schedules: steps of each.
+            seed: of the noise.
+            num_images: that each is scored on.
+            num_whole: batches that begin below this image come as features, never as moments.
+        """
         runs = batches(num_images, self.batch_size)
         cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
@@ -98,8 +127,9 @@ class Pool:
             for c, members in enumerate(cuts):
                 actor = self.actors[(b * len(cuts) + c) % len(self.actors)]
                 refs = actor.score.options(num_returns=len(members)).remote(
-                    [self.shared], [schedules[i] for i in members], seed, images
-                )
+                    [self.shared], [schedules[i] for i in members], seed, images,
+                    images.start < num_whole,
+                )  # fmt: skip
                 if len(members) == 1:
                     refs = [refs]
                 for i, ref in zip(members, refs, strict=True):
@@ -123,6 +153,24 @@ class Pool:
         """Ends the actors."""
         for actor in self.actors:
             ray.kill(actor)
+
+    def _judge(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[ObjectRef]:
+        return [
+            self._call(self.actors[i % len(self.actors)], "judge", *refs)
+            for i, refs in enumerate(blocks)
+        ]
+
+    def _follow(
+        self, blocks: Sequence[Sequence[ObjectRef]], tell: Callable[[int, int], None] | None
+    ) -> None:
+        """Tells of each batch but the last when it is done."""
+        if tell is None:
+            return
+        num_batches = len(blocks[0])
+        for done in range(1, num_batches):
+            refs = [of_schedule[done - 1] for of_schedule in blocks]
+            ray.wait(refs, num_returns=len(refs), timeout=self.timeout_s, fetch_local=False)
+            tell(done, num_batches)
 
     def _call(self, actor: ActorHandle, method: str, *args: object) -> ObjectRef:
         return actor.call.remote([self.shared], method, *args)
@@ -180,10 +228,15 @@ class _ScorerActor:
         return getattr(self.scorer, method)(*args)
 
     def score(
-        self, shared: list[ObjectRef], schedules: Sequence[Steps], seed: int, images: range
+        self,
+        shared: list[ObjectRef],
+        schedules: Sequence[Steps],
+        seed: int,
+        images: range,
+        whole: bool = False,
     ) -> list:
         """The blocks of each schedule; of one schedule its blocks themselves."""
-        blocks = self.call(shared, "score", schedules, seed, images)
+        blocks = self.call(shared, "score", schedules, seed, images, whole)
         return blocks if len(blocks) > 1 else blocks[0]
 
 

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from models.frechet import noise_floor
 from orchestration.config import Config
-from orchestration.files import disk_errors, write_bytes, write_json
+from orchestration.fidelity import fidelity_facts, real_subset
+from orchestration.files import Json, disk_errors, write_bytes, write_json
 from orchestration.front import (
     assemble,
     choose_members,
@@ -26,12 +27,12 @@ from orchestration.front import (
     recommend,
 )
 from orchestration.journal import Record
-from orchestration.members import Front, Latency
+from orchestration.members import Front, Latency, Member
 from orchestration.plan import NUM_SAMPLES
 from orchestration.pool import Pool
 from orchestration.progress import clock
 from orchestration.rundir import RunDirectory
-from orchestration.search import Problem
+from orchestration.search import Problem, Step
 from orchestration.setting import Setting
 from search_spaces.schedule import StepSchedule
 
@@ -49,7 +50,41 @@ def score_front(
     recommended = recommend(records).key
     rivals = choose_rivals(records, problem)
     schedules = [*rivals, *(record.steps for record in chosen)]
-    num_images = config.score.num_images
+    scored, facts = score_again(
+        config, setting, problem, pool, schedules, config.score.num_images, say
+    )
+    return assemble(
+        baseline=scored[0],
+        uniform=scored[: len(rivals)],
+        members=scored[len(rivals) :],
+        recommended=recommended,
+        facts=facts,
+    )
+
+
+def score_again(
+    config: Config,
+    setting: Setting,
+    problem: Problem,
+    pool: Pool,
+    schedules: Sequence[Sequence[Step]],
+    num_images: int,
+    say: Callable[[str], None],
+) -> tuple[list[Member], dict[str, Json]]:
+    """Scores schedules on fresh noise.
+
+    Args:
+        config: its `score.noise_seed` is the noise's.
+        setting: of the pool.
+        problem: what the schedules are of.
+        pool: scores.
+        schedules: steps of each, the baseline's first.
+        num_images: for each.
+        say: takes lines of progress.
+
+    Returns:
+        A MEMBER for each, and what a front says of its numbers.
+    """
     start = time.monotonic()
 
     def tell(done: int, total: int) -> None:
@@ -60,29 +95,31 @@ def score_front(
             f" fresh images   {clock(elapsed_s * (total - done) / done)} left"
         )
 
-    scores = pool.distances(schedules, config.score.noise_seed, num_images, tell)
-    base = scores[0]
-    scored = [member(problem, s, d, base) for s, d in zip(schedules, scores, strict=True)]
-    return assemble(
-        baseline=scored[0],
-        uniform=scored[: len(rivals)],
-        members=scored[len(rivals) :],
-        recommended=recommended,
-        facts={
-            "dataset": setting.dataset,
-            "supernet": setting.supernet,
-            "quality": quality_name(setting.features, num_images),
-            "num_images": num_images,
-            "noise_floor": noise_floor(setting.real, num_images, seed=0),
-            "noise_floor_num_images": min(num_images, len(setting.real) // 2),
-        },
-    )
+    real = real_subset(setting.real)
+    scores, opinions = pool.appraise(schedules, config.score.noise_seed, num_images, real, tell)
+    scored: list[Member] = [
+        {**member(problem, steps, of_steps, scores[0]), **opinion._asdict()}
+        for steps, of_steps, opinion in zip(schedules, scores, opinions, strict=True)
+    ]
+    return scored, {
+        "dataset": setting.dataset,
+        "supernet": setting.supernet,
+        "quality": quality_name(setting.features, num_images),
+        "num_images": num_images,
+        "noise_floor": noise_floor(setting.real, num_images, seed=0),
+        "noise_floor_num_images": min(num_images, len(setting.real) // 2),
+        "num_reference": setting.num_reference,
+        "fidelity": fidelity_facts(num_images, len(real)),
+    }
 
 
 def quality_name(features: str, num_images: int) -> str:
-    """A Fréchet distance's name with its features and count, such as `fd_digits_2k`."""
+    """A Fréchet distance's name with its features and count, such as `fd_digits_2k`.
+
+    It is `fid` on pytorch-fid's Inception, and only there.
+    """
     count = f"{num_images // 1000}k" if num_images % 1000 == 0 else str(num_images)
-    return f"fd_{features}_{count}"
+    return f"{'fid' if features == 'inception' else 'fd'}_{features}_{count}"
 
 
 def write_front(run: RunDirectory, front: Front) -> None:

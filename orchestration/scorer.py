@@ -23,6 +23,7 @@ from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
 from models.population import StateCache, sample_population
 from models.sampling import Sampler
+from orchestration.fidelity import Fidelity, fidelity
 from orchestration.machine import hardware
 from orchestration.ways import Way
 
@@ -172,13 +173,21 @@ class Scorer:
         self.block_size = block_size
 
     def score(
-        self, schedules: Sequence[Steps], seed: int, images: range
+        self, schedules: Sequence[Steps], seed: int, images: range, whole: bool = False
     ) -> list[list[FeatureBlock]]:
-        """The blocks of each schedule for one batch of images."""
+        """The blocks of each schedule for one batch of images.
+
+        Args:
+            schedules: steps of each.
+            seed: of the noise.
+            images: their indices.
+            whole: leave features as they are, though moments may be smaller.
+        """
         blocks: list[list[FeatureBlock]] = [[] for _ in schedules]
         for index, features in self.source.features(schedules, seed, images):
             cuts = range(self.block_size, len(features), self.block_size)
-            blocks[index] = [summarize(part) for part in np.split(features, cuts)]
+            parts = np.split(features, cuts)
+            blocks[index] = parts if whole else [summarize(part) for part in parts]
         return blocks
 
     def keep(self, schedules: Sequence[Steps]) -> None:
@@ -188,6 +197,10 @@ class Scorer:
     def judge(self, *batches: list[FeatureBlock]) -> Replicates:
         """Distance of one schedule, all and leave-one-out, from its blocks, batches in order."""
         return jackknife([block for batch in batches for block in batch], self.reference)
+
+    def fidelity(self, real: np.ndarray, *batches: list[np.ndarray]) -> Fidelity:
+        """KID, precision and recall of one schedule, from its whole blocks, batches in order."""
+        return fidelity([block for batch in batches for block in batch], real)
 
     def sample(self, steps: Steps, seed: int, images: range) -> tuple[np.ndarray, float]:
         """Samples of one schedule, in one batch of their number, and the seconds they took.

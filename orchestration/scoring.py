@@ -1,23 +1,22 @@
 """Scoring one schedule, and the pool that all scoring of a command goes through."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from models.frechet import noise_floor
 from orchestration import data, setting
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import ensure_extractor
 from orchestration.files import Json
-from orchestration.front import member
+from orchestration.members import Member
 from orchestration.plan import read_ways, use_ways
 from orchestration.pool import Pool, start_pool
-from orchestration.results import quality_name
+from orchestration.results import score_again
 from orchestration.rundir import RunDirectory
-from orchestration.search import Problem
+from orchestration.search import Problem, Step
 from orchestration.setting import Setting
 from search_spaces.schedule import StepSchedule
 
@@ -44,6 +43,7 @@ def score_schedule(
     run: RunDirectory,
     num_images: int,
     plan: Path,
+    say: Callable[[str], None],
 ) -> dict[str, Json]:
     """Quality and cost of one schedule and of the baseline on its chain, on the same noise.
 
@@ -54,12 +54,12 @@ def score_schedule(
         run: beside which prepared data and features lie.
         num_images: to score on.
         plan: says how subnets run, if it is there; else they run in the plainest way.
+        say: takes lines of progress.
 
     Raises:
         ConfigError: the supernet lacks a width, or was trained on another chain.
         DataError: an artifact is missing or damaged.
     """
-    setting.check_fits(supernet, schedule, (width for _, width in schedule.steps))
     if config.search.steps > schedule.num_train_timesteps:
         raise ConfigError(
             f"search.steps: got {config.search.steps}, expected at most the schedule's"
@@ -70,23 +70,50 @@ def score_schedule(
     )
     config = config.model_copy(update={"diffusion": diffusion})
     chain = replace(schedule, steps=setting.baseline(config).steps)
+    steps = [chain.steps, schedule.steps]
+    (baseline, scored), facts = score_schedules(
+        config, chain, steps, supernet, run, num_images, plan, say
+    )
+    return {
+        **facts,
+        "quality_name": facts["quality"],
+        **scored,
+        "baseline_quality": baseline["quality"],
+        "baseline_macs": baseline["macs"],
+    }
+
+
+def score_schedules(
+    config: Config,
+    chain: StepSchedule,
+    schedules: Sequence[Sequence[Step]],
+    supernet: Path,
+    run: RunDirectory,
+    num_images: int,
+    plan: Path,
+    say: Callable[[str], None],
+) -> tuple[list[Member], dict[str, Json]]:
+    """Scores schedules of a chain on the configured features, without a search.
+
+    Args:
+        config: of the run.
+        chain: of all the schedules; its steps are the baseline's.
+        schedules: steps of each, the baseline's first.
+        supernet: see `score_schedule`, as for the rest.
+        run: ...
+        num_images: ...
+        plan: ...
+        say: ...
+
+    Returns:
+        A MEMBER for each schedule, and what a front says of its numbers.
+    """
+    setting.check_fits(supernet, chain, {width for steps in schedules for _, width in steps})
     images = data.prepare(config.data, run.cache)
-    extractor = ensure_extractor(config, images, run.cache)
+    extractor = ensure_extractor(config, images, run.cache, say)
     chosen = setting.network_setting(config, chain, supernet, extractor)
     problem = Problem(chain, setting.space(config), chosen.macs, config.search)
-    steps = [schedule.steps, chain.steps]
     with scoring_pool(config, chosen) as pool:
         if plan.exists():
             use_ways(config, chosen, pool, read_ways(plan, chosen.macs))
-        scores = pool.distances(steps, config.score.noise_seed, num_images)
-    scored, baseline = (
-        member(problem, s, d, scores[1]) for s, d in zip(steps, scores, strict=True)
-    )
-    return {
-        **scored,
-        "quality_name": quality_name(chosen.features, num_images),
-        "num_images": num_images,
-        "baseline_quality": baseline["quality"],
-        "baseline_macs": baseline["macs"],
-        "noise_floor": noise_floor(chosen.real, num_images, seed=0),
-    }
+        return score_again(config, chosen, problem, pool, schedules, num_images, say)

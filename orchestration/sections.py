@@ -139,11 +139,25 @@ class Train(Section):
 
 
 class Features(Section):
-    """The features that the Fréchet distance is taken on."""
+    """The features that the Fréchet distance is taken on.
 
-    name: Literal["classifier"] = "classifier"
+    `path` and `reference` are files of the pretrained alone, `iterations` is the classifier's.
+    """
+
+    name: Literal["classifier", "efficientnet", "inception"] = "classifier"
+    path: Annotated[Path, Field(strict=False)] | None = None
+    reference: Annotated[Path, Field(strict=False)] | None = None
+    num_real: Annotated[int, Field(ge=4)] | None = None
     iterations: Count = 600
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> "Features":
+        for key, path in (("path", self.path), ("reference", self.reference)):
+            if self.name == "classifier" and path is not None:
+                expected = "null, or pretrained features by features.name"
+                raise wrong(f"features.{key}", path, expected)
+        return self
 
 
 class Sampler(Section):

@@ -34,7 +34,9 @@ class Setting:
         dataset: its name.
         supernet: sha256 of the supernet.
         features: what the distance is taken on, as part of the quality's name.
-        real: float32 features (M, D) of the real images, for the noise floor.
+        real: float32 features (M, D) of the real images, for the noise floor, KID, precision and
+            recall.
+        num_reference: real images that the reference is made of; None where it was given.
         macs: multiply-accumulates of one sample's call at each width.
         image_shape: (C, H, W); None for the stub, which has no images.
         make_scorer: builds a scorer from `args`, in an actor.
@@ -45,6 +47,7 @@ class Setting:
     supernet: str
     features: str
     real: np.ndarray
+    num_reference: int | None
     macs: dict[float, int]
     image_shape: tuple[int, int, int] | None
     make_scorer: Callable[..., Scorer]
@@ -72,13 +75,15 @@ def network_setting(
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
     shape = (channels, size, size)
+    named = config.features.name
     told = conditioning(chain, supernet_folder)
     args = (subnets, sampler_of(chain), told, extractor.network, shape, execution(config))
     return Setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
-        features=config.data.name,
+        features=config.data.name if named == "classifier" else named,
         real=extractor.real,
+        num_reference=extractor.num_reference,
         macs=macs_by_width(subnets, shape, told is not None),
         image_shape=shape,
         make_scorer=_network_scorer,
@@ -125,6 +130,7 @@ def stub_setting(config: Config) -> Setting:
         supernet="stub",
         features="stub",
         real=np.random.default_rng(0).standard_normal((2000, size)).astype("f4"),
+        num_reference=None,
         macs=stub.macs_table(config.supernet.widths),
         image_shape=None,
         make_scorer=_stub_scorer,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
+from orchestration.fidelity import Fidelity
 from orchestration.figures import FOUND, FOUND_LIGHT, INK, width_colours
 from orchestration.members import Front, Latency, NamedMember, all_schedules, strip_text
 from orchestration.tables import front_rows
@@ -71,6 +72,7 @@ def metrics_of(entry: NamedMember, latency: Latency | None) -> Metrics:
     }
     if member["savings_uniform"] is not None:
         metrics["savings_uniform"] = member["savings_uniform"]
+    metrics |= {name: member[name] for name in Fidelity._fields if name in member}
     if latency is not None:
         metrics |= {"latency_ms": latency["latency_ms"], "speedup": latency["speedup"]}
     return metrics

@@ -6,6 +6,7 @@ import numpy as np
 
 from models.frechet import Reference
 from models.intervals import Replicates
+from orchestration.fidelity import Fidelity
 from orchestration.journal import Record
 from orchestration.pool import batches
 from orchestration.scorer import Scorer
@@ -73,6 +74,19 @@ class InProcessPool:
             if tell is not None and done < len(runs):
                 tell(done, len(runs))
         return [self.scorer.judge(*of_one) for of_one in zip(*scored, strict=True)]
+
+    def appraise(
+        self,
+        schedules: Sequence[Sequence[Step]],
+        seed: int,
+        num_images: int,
+        real: np.ndarray,
+        tell: Callable[[int, int], None] | None = None,
+    ) -> tuple[list[Replicates], list[Fidelity]]:
+        """See `Pool`."""
+        judged = self.distances(schedules, seed, num_images, tell)
+        whole = self.scorer.score(schedules, seed, range(num_images), whole=True)
+        return judged, [self.scorer.fidelity(real, blocks) for blocks in whole]
 
     def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
         """See `Pool`."""

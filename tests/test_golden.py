@@ -162,6 +162,20 @@ def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chai
     assert f"fd_digits_160 {scores.full:.3f}" in found.stdout
 
 
+def test_a_front_is_judged_again_on_other_features(toy, tmp_path):
+    front = front_of(toy)
+    others = ("--set", "features.name=efficientnet", "--set", "features.num_real=100")
+    found = run("score", "--front", toy, "--num-images", 40, *others, "--out", tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    judged = json.loads((tmp_path / "fd_efficientnet_40.json").read_text())
+    assert judged["supernet"] == front["supernet"] and judged["num_reference"] == 100
+    before = {m["key"]: m["quality"] for m in [*front["uniform"], *front["members"]]}
+    assert {e["key"]: e["quality_before"] for e in judged["schedules"]} == before
+    assert all(e["quality"] > 0 and 0 <= e["recall"] <= 1 for e in judged["schedules"])
+    assert -1 <= judged["spearman"]["all"] <= 1
+    assert f"all schedules ({len(before)}): {judged['spearman']['all']:.3f}" in found.stdout
+
+
 @pytest.mark.proof
 def test_the_golden_search_gives_the_same_front_by_one_actor_by_two_and_after_kills(tmp_path):
     golden = ("--config", CONFIGS / "golden.yaml")

@@ -1,8 +1,14 @@
 import pytest
 
 from orchestration import config as configs
-from orchestration.dry_run import check_network, describe_search, describe_training, plan
-from orchestration.errors import ConfigError
+from orchestration.dry_run import (
+    check_network,
+    describe_features,
+    describe_search,
+    describe_training,
+    plan,
+)
+from orchestration.errors import ConfigError, DataError
 
 
 def load(*overrides):
@@ -61,6 +67,21 @@ def test_the_search_names_its_stopping_rules(overrides, rules):
         f"search: nsga2 on 50 steps of ddim, 1,000 images a candidate, until {rules}",
         "front: at most 16 members, scored again on 4,000 images",
     ]
+
+
+def test_pretrained_features_are_told_and_their_files_looked_at(tmp_path, monkeypatch):
+    assert describe_features(load()) == []
+    (line,) = describe_features(load("features.name=efficientnet", "features.num_real=500"))
+    assert line.startswith("features: ") and line.endswith(".pth, of 500 real images")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (line,) = describe_features(load("features.name=inception"))
+    assert str(tmp_path) in line and line.endswith("(to be downloaded), of 1,797 real images")
+    wrong = load("features.name=efficientnet", f"features.reference={tmp_path / 'none.npz'}")
+    with pytest.raises(DataError, match="none.npz: No such file"):
+        describe_features(wrong)
+    wrong = load("features.name=inception", f"features.path={tmp_path / 'none.pth'}")
+    with pytest.raises(DataError, match="none.pth: No such file"):
+        plan(wrong, tmp_path, trains=False, searches=True)
 
 
 def test_a_plan_has_the_stages_of_its_command_and_touches_nothing(tmp_path):

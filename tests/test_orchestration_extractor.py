@@ -5,8 +5,9 @@ from sklearn.datasets import load_digits
 
 from models.images import from_uint8
 from orchestration import config as configs
+from orchestration import extractor, real_features
 from orchestration.data import load_arrays, prepare
-from orchestration.errors import DataError
+from orchestration.errors import ConfigError, DataError
 from orchestration.extractor import REFERENCE, ensure_extractor, extractor_folder, load_extractor
 
 
@@ -21,28 +22,28 @@ def trained(ray_cluster, tmp_path_factory):
 
 def test_it_knows_digits_and_says_how_well_on_those_it_was_not_trained_on(trained):
     _, data, folder = trained
-    extractor = load_extractor(folder)
+    found = load_extractor(folder)
     images, labels = load_arrays(data.folder)
     others = from_uint8(torch.from_numpy(images[1::2].copy()))
-    named = extractor.network(others).argmax(1).numpy()
-    assert extractor.accuracy == np.mean(named == labels[1::2])
-    assert extractor.accuracy > 0.7  # a tenth by chance
+    named = found.network(others).argmax(1).numpy()
+    assert found.accuracy == np.mean(named == labels[1::2])
+    assert found.accuracy > 0.7  # a tenth by chance
 
 
 def test_the_reference_is_all_real_images_in_pytorch_fids_form(trained):
     _, data, folder = trained
-    extractor = load_extractor(folder)
-    assert len(extractor.real) == len(load_digits().target)
+    found = load_extractor(folder)
+    assert found.num_reference == len(found.real) == len(load_digits().target)
     images, _ = load_arrays(data.folder)
     with torch.inference_mode():
-        features = extractor.network.features(from_uint8(torch.from_numpy(images.copy())))
-    np.testing.assert_allclose(extractor.real, features.numpy(), rtol=1e-5, atol=1e-5)
-    real = extractor.real.astype(np.float64)
+        features = found.network.features(from_uint8(torch.from_numpy(images.copy())))
+    np.testing.assert_allclose(found.real, features.numpy(), rtol=1e-5, atol=1e-5)
+    real = found.real.astype(np.float64)
     with np.load(folder / REFERENCE) as statistics:
         np.testing.assert_allclose(statistics["mu"], real.mean(0), atol=1e-12)
         np.testing.assert_allclose(statistics["sigma"], np.cov(real, rowvar=False), atol=1e-12)
-        np.testing.assert_array_equal(extractor.reference.mean, statistics["mu"])
-        np.testing.assert_array_equal(extractor.reference.covariance, statistics["sigma"])
+        np.testing.assert_array_equal(found.reference.mean, statistics["mu"])
+        np.testing.assert_array_equal(found.reference.covariance, statistics["sigma"])
 
 
 def test_one_that_is_there_is_taken(trained):
@@ -57,6 +58,92 @@ def test_the_folder_is_named_by_what_it_depends_on(trained):
     for override, same in (("search.seed=5", True), ("features.seed=5", False)):
         other = configs.load(None, ["search.budget=1", "features.iterations=60", override])
         assert (extractor_folder(other, data, folder.parent) == folder) is same
+
+
+def load(*overrides):
+    return configs.load(None, ["search.budget=1", *overrides])
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return prepare(load().data, tmp_path_factory.mktemp("digits"))
+
+
+@pytest.fixture(scope="module")
+def pretrained(ray_cluster, digits, tmp_path_factory):
+    """The folder of EfficientNet's features of some digits, made without labels; what was said."""
+    lines = []
+    images, _ = load_arrays(digits.folder)
+    config = load("features.name=efficientnet", "features.num_real=70", "features.seed=5")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(extractor, "load_arrays", lambda folder: (images, None))
+        patch.setitem(extractor.IMAGES_A_TASK, "efficientnet", 30)
+        cache = tmp_path_factory.mktemp("cache")
+        return ensure_extractor(config, digits, cache, lines.append), lines
+
+
+def test_pretrained_features_of_some_real_images_need_no_labels(pretrained, digits):
+    folder, lines = pretrained
+    found = load_extractor(folder)
+    assert found.real.shape == (70, 1280) and found.num_reference == 70
+    assert found.accuracy is None and "features of the real images by efficientnet" in lines[0]
+    images, _ = load_arrays(digits.folder)
+    chosen = np.sort(np.random.default_rng(5).choice(len(images), 70, replace=False))
+    with torch.inference_mode():
+        expected = found.network.features(from_uint8(torch.from_numpy(images[chosen])))
+    np.testing.assert_allclose(found.real, expected.numpy(), rtol=1e-4, atol=1e-4)
+    real = found.real.astype(np.float64)
+    np.testing.assert_allclose(found.reference.mean, real.mean(0), atol=1e-12)
+
+
+def test_a_given_reference_takes_the_place_of_the_datas_own(pretrained, digits, tmp_path):
+    made, _ = pretrained
+    given = tmp_path / "given.npz"
+    with np.load(made / REFERENCE) as statistics:
+        np.savez(given, mu=statistics["mu"] + 1, sigma=statistics["sigma"] + np.eye(1280))
+    config = load(
+        "features.name=efficientnet", "features.num_real=8", f"features.reference={given}"
+    )
+    found = load_extractor(ensure_extractor(config, digits, tmp_path))
+    assert found.num_reference is None and found.real.shape == (8, 1280)
+    own = load_extractor(made).reference
+    np.testing.assert_array_equal(found.reference.mean, own.mean + 1)
+    np.testing.assert_array_equal(found.reference.covariance, own.covariance + np.eye(1280))
+    before = extractor_folder(config, digits, tmp_path)
+    np.savez(given, mu=own.mean, sigma=own.covariance)  # another file at the same place
+    assert extractor_folder(config, digits, tmp_path) != before
+    given.unlink()
+    with pytest.raises(DataError, match="given.npz: No such file"):
+        extractor_folder(config, digits, tmp_path)
+
+
+def test_a_classifier_without_labels_is_refused(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(extractor, "load_arrays", lambda folder: (np.zeros((4, 1, 8, 8)), None))
+    with pytest.raises(ConfigError, match="features.name: .* have no labels"):
+        ensure_extractor(load(), digits, tmp_path)
+
+
+def test_features_do_not_depend_on_who_works_and_progress_is_told(ray_cluster, monkeypatch):
+    class Slow(torch.nn.Module):
+        def features(self, x):
+            return x.flatten(1).cumsum(1)
+
+    monkeypatch.setattr(real_features, "SECONDS_BETWEEN_LINES", -1.0)
+    images = np.random.default_rng(0).integers(256, size=(300, 1, 4, 4)).astype(np.uint8)
+    lines = []
+    found = real_features.real_features(Slow(), images, 7, lines.append)
+    expected = Slow().features(from_uint8(torch.from_numpy(images)))
+    np.testing.assert_array_equal(found, expected.numpy())
+    assert lines and lines[-1].startswith("data    features of ") and " of 300 real" in lines[-1]
+
+
+def test_a_task_that_fails_is_told(ray_cluster):
+    class Broken(torch.nn.Module):
+        def features(self, x):
+            raise DataError("a is damaged")
+
+    with pytest.raises(DataError, match="a is damaged"):
+        real_features.real_features(Broken(), np.zeros((9, 1, 4, 4), np.uint8), 4, print)
 
 
 def test_what_is_no_extractor_is_refused(tmp_path):

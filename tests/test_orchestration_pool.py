@@ -10,6 +10,7 @@ import ray
 from models.frechet import Reference
 from orchestration import pool as module
 from orchestration.errors import DataError, MachineError
+from orchestration.fidelity import fidelity
 from orchestration.pool import ACTOR_CPUS, Pool, batches, cpus_of_actor, start_pool
 from orchestration.scorer import Scorer
 from orchestration.stub import NUM_FEATURES, StubSource
@@ -81,6 +82,26 @@ def in_process(schedules, num_images, reference=None):
         scorer.judge(*(scorer.score([s], SEED, run)[0] for run in batches(num_images, BATCH_SIZE)))
         for s in schedules
     ]
+
+
+@pytest.mark.parametrize("num_actors", [1, 3])
+def test_an_appraisal_is_the_distances_and_what_kid_and_its_companions_say(
+    pools, script, monkeypatch, num_actors
+):
+    monkeypatch.setattr(module, "MAX_IMAGES", 20)  # of the driver: actors look at all they get
+    real = np.random.default_rng(0).standard_normal((30, NUM_FEATURES)).astype("f4")
+    told = []
+    scores, opinions = pools(num_actors).appraise(
+        SCHEDULES, SEED, 47, real, lambda *done: told.append(done)
+    )
+    assert_same(scores, in_process(SCHEDULES, 47))
+    assert told == [(done, 5) for done in range(1, 5)]
+    scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
+    for steps, opinion in zip(SCHEDULES, opinions, strict=True):
+        (whole,) = scorer.score([steps], SEED, range(20), whole=True)
+        assert [block.shape for block in whole] == [(BLOCK_SIZE, NUM_FEATURES)] * 4
+        assert opinion == fidelity(whole, real)
+    assert opinions[1] != opinions[0] and opinions[2] == opinions[4]
 
 
 def assert_same(found, expected):

@@ -11,6 +11,7 @@ from models.frechet import noise_floor
 from models.intervals import estimate, paired
 from orchestration import config as configs
 from orchestration import results, setting
+from orchestration.fidelity import Fidelity, fidelity, fidelity_facts
 from orchestration.files import canonical_json
 from orchestration.front import choose_rivals, recommend
 from orchestration.results import quality_name, score_front, write_candidates, write_front
@@ -71,6 +72,11 @@ def test_a_quality_is_named_by_its_features_and_count(num_images, expected):
     assert quality_name("digits", num_images) == expected
 
 
+def test_a_distance_is_called_fid_on_inception_alone():
+    assert quality_name("inception", 50_000) == "fid_inception_50k"
+    assert quality_name("efficientnet", 2000) == "fd_efficientnet_2k"
+
+
 def test_rivals_and_members_are_scored_together_on_noise_that_the_search_did_not_see(
     config, records
 ):
@@ -105,6 +111,18 @@ def test_the_front_names_what_its_numbers_are(config, front):
     assert (front["dataset"], front["supernet"]) == ("stub", "stub")
     assert front["noise_floor"] == noise_floor(chosen.real, 40, seed=0)
     assert front["noise_floor_num_images"] == 40
+    assert front["num_reference"] is None  # the stub's are made up
+    assert front["fidelity"] == fidelity_facts(40, 2000)
+
+
+def test_each_schedule_has_kid_precision_and_recall_of_the_same_samples(config, front):
+    real = setting.stub_setting(config).real
+    schedules = [front["baseline"], *front["members"], *front["uniform"]]
+    for m in schedules:
+        steps = StepSchedule.from_json(m["schedule"]).steps
+        (whole,) = InProcessPool().scorer.score([steps], 9, range(40), whole=True)
+        assert {name: m[name] for name in Fidelity._fields} == fidelity(whole, real)._asdict()
+    assert len({m["kid"] for m in schedules}) > 3
 
 
 def test_a_noise_floor_of_few_real_images_says_of_how_many(config, records):

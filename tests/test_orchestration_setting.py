@@ -12,7 +12,7 @@ from orchestration import config as configs
 from orchestration import setting, stub
 from orchestration.checkpoints import build_supernet, load_supernet, save_supernet, supernet_sha
 from orchestration.errors import ConfigError, DataError
-from orchestration.extractor import CLASSIFIER, FEATURES, REFERENCE, load_extractor
+from orchestration.extractor import FEATURES, FORMAT, REFERENCE, WEIGHTS, load_extractor
 from orchestration.files import write_manifest
 
 NETWORK = {
@@ -49,11 +49,12 @@ def extractor(tmp_path):
     torch.manual_seed(0)
     network = Classifier(1, 4, 10).eval()
     rng = np.random.default_rng(0)
-    save_file(network.state_dict(), folder / CLASSIFIER)
+    save_file(network.state_dict(), folder / WEIGHTS)
     np.save(folder / FEATURES, rng.standard_normal((20, 64)).astype("f4"))
     np.savez(folder / REFERENCE, mu=rng.standard_normal(64), sigma=np.diag(rng.uniform(1, 2, 64)))
-    facts = {"shape": [1, 4, 4], "num_classes": 10, "accuracy": 0.5}
-    write_manifest(folder, (CLASSIFIER, FEATURES, REFERENCE), facts)
+    facts = {"format": FORMAT, "name": "classifier", "shape": [1, 4, 4], "num_classes": 10}
+    facts |= {"accuracy": 0.5, "num_reference": 20}
+    write_manifest(folder, (WEIGHTS, FEATURES, REFERENCE), facts)
     return folder
 
 
@@ -86,7 +87,7 @@ def test_a_network_setting_says_what_it_is_made_of(supernet, extractor):
     chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
     assert chosen.supernet == supernet_sha(supernet)
     assert chosen.image_shape == (1, 4, 4)
-    assert chosen.dataset == chosen.features == "digits"
+    assert chosen.dataset == chosen.features == "digits" and chosen.num_reference == 20
     np.testing.assert_array_equal(chosen.real, np.load(extractor / FEATURES))
     with torch.device("meta"):
         fresh = {width: unet(**NETWORK, width=width) for width in (1.0, 0.5)}
@@ -95,7 +96,18 @@ def test_a_network_setting_says_what_it_is_made_of(supernet, extractor):
     np.testing.assert_array_equal(reference.mean, np.load(extractor / REFERENCE)["mu"])
 
 
-@pytest.mark.parametrize("name", [CLASSIFIER, FEATURES, REFERENCE])
+@pytest.mark.parametrize("name", ["efficientnet", "inception"])
+def test_pretrained_features_give_their_name_to_the_quality(
+    supernet, extractor, monkeypatch, name
+):
+    config = load(f"features.name={name}")
+    made = load_extractor(extractor)
+    monkeypatch.setattr(setting, "load_extractor", lambda folder: made)
+    chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
+    assert (chosen.dataset, chosen.features) == ("digits", name)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, FEATURES, REFERENCE])
 def test_a_damaged_extractor_is_named(supernet, extractor, name):
     content = bytearray((extractor / name).read_bytes())
     content[len(content) // 2] ^= 1
