@@ -41,6 +41,11 @@ EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
 ADDED: dict[str, Json] = {
     "diffusion.rescale_zero_terminal_snr": False,
     "search.spacing": "leading",
+    "data.image_size": None,
+    "data.fit": "crop",
+    "data.channels": None,
+    "data.flip": None,
+    "data.skip_bad": 0,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

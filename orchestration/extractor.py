@@ -5,6 +5,7 @@ features of all real images, and the reference statistics in pytorch-fid's own f
 `sigma`), with a manifest.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,12 @@ from models.images import from_uint8
 from models.moments import moments
 from orchestration.config import Config, fingerprint
 from orchestration.data import DataSet, load_arrays
-from orchestration.files import check_manifest, new_folder, write_manifest
+from orchestration.files import MANIFEST, check_manifest, new_folder, sha256_of, write_manifest
 
 CLASSIFIER, FEATURES, REFERENCE = "classifier.safetensors", "features.npy", "reference.npz"
+
+# Of a batch whose features are taken at once: a quarter of a gigabyte of activations
+BATCH_PIXELS = 2**21
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ class Extractor:
 
 def extractor_folder(config: Config, data: DataSet, cache: Path) -> Path:
     """Where the extractor of these settings and data is kept."""
-    return cache / f"features-{data.name}-{fingerprint(config, 'data', 'features')}"
+    # By what the images are, not where they lie: files of the same names may change
+    content = sha256_of(data.folder / MANIFEST)[:12]
+    return cache / f"features-{data.name}-{content}-{fingerprint(config, 'features')}"
 
 
 def ensure_extractor(config: Config, data: DataSet, cache: Path) -> Path:
@@ -69,7 +75,7 @@ def ensure_extractor(config: Config, data: DataSet, cache: Path) -> Path:
         facts = {
             "format": "step-features/1",
             "shape": list(images.shape[1:]),
-            "num_classes": int(labels.max()) + 1,
+            "num_classes": len(state["head.1.weight"]),
             "accuracy": share,
         }
         write_manifest(temporary, (CLASSIFIER, FEATURES, REFERENCE), facts)
@@ -96,6 +102,7 @@ def _train(
     pixels, classes = torch.from_numpy(images.copy()), torch.from_numpy(labels.copy())
     network = train_classifier(pixels[::2], classes[::2], seed=seed, iterations=iterations)
     share = accuracy(network, pixels[1::2], classes[1::2])
+    rows = max(1, BATCH_PIXELS // math.prod(pixels.shape[2:]))
     with torch.inference_mode():
-        features = network.features(from_uint8(pixels))
-    return network.state_dict(), features.numpy(), share
+        features = [network.features(from_uint8(batch)) for batch in pixels.split(rows)]
+    return network.state_dict(), torch.cat(features).numpy(), share

@@ -9,6 +9,7 @@ from models.frechet import noise_floor
 from orchestration import data, setting
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
+from orchestration.dry_run import check_features
 from orchestration.errors import ConfigError
 from orchestration.extractor import ensure_extractor
 from orchestration.files import Json
@@ -71,6 +72,8 @@ def score_schedule(
     config = config.model_copy(update={"diffusion": diffusion})
     chain = replace(schedule, steps=setting.baseline(config).steps)
     images = data.prepare(config.data, run.cache)
+    check_features(config, images.header)
+    setting.check_shape(supernet, images.header.shape)
     extractor = ensure_extractor(config, images, run.cache)
     chosen = setting.network_setting(config, chain, supernet, extractor)
     problem = Problem(chain, setting.space(config), chosen.macs, config.search)

@@ -98,6 +98,7 @@ class Training:
             batch_size=train.batch_size,
             widths=self.config.supernet.widths,
             num_train_timesteps=self.config.diffusion.num_train_timesteps,
+            flips=self.config.data.flips,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.iteration, train)
