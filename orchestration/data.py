@@ -163,7 +163,8 @@ def _write_shards(
     for shard in _chunks(pictures, size):
         names.append(f"images-{len(names):05d}.parquet")
         count += len(shard)
-        images = np.stack([picture.pixels for picture in shard])
+        # Of another order in memory pyarrow would write another tensor type
+        images = np.ascontiguousarray(np.stack([picture.pixels for picture in shard]))
         columns = {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(images)}
         if header.labels is not None:
             columns["label"] = pa.array([picture.label for picture in shard], pa.int64())

@@ -80,7 +80,7 @@ def _read(files: list[Path], column: pa.Field, labels: Labels | None) -> Iterato
                 if shape is None:
                     pixels, notes = decode(_content(value))
                 else:
-                    pixels, notes = _channels_first(value.to_numpy()), ()
+                    pixels, notes = _tensor(value, column.type), ()
             except Undecodable as error:
                 yield Bad(place(str(file), i), str(error))
             else:
@@ -99,7 +99,12 @@ def _content(value: pa.Scalar) -> bytes:
     return content
 
 
-def _channels_first(pixels: np.ndarray) -> np.ndarray:
+def _tensor(value: pa.Scalar, kind: pa.FixedShapeTensorType) -> np.ndarray:
+    """The tensor in a row as (C, H, W)."""
+    # pyarrow's own to_numpy mixes up the dimensions of a permutation such as [2, 0, 1]
+    pixels = value.value.values.to_numpy().reshape(kind.shape)
+    if kind.permutation:
+        pixels = pixels.transpose(kind.permutation)
     if pixels.ndim == 2:
         return pixels[None]
     return pixels if len(pixels) in (1, 3) else pixels.transpose(2, 0, 1)
