@@ -47,6 +47,11 @@ ADDED: dict[str, Json] = {
     "network.conditional": False,
     "train.label_dropout": 0.1,
     "sampler.guidance": 1.0,
+    "data.image_size": None,
+    "data.fit": "crop",
+    "data.channels": None,
+    "data.flip": None,
+    "data.skip_bad": 0,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

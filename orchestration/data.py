@@ -2,15 +2,18 @@
 
 A prepared data set is a folder: parquet shards with a column `image` (a fixed-shape tensor of
 uint8, (C, H, W)) and, where there are labels, `label` (int64), with page checksums; and
-`manifest.json` with the format, count, shape, labels and the sha256 of each shard. It is written
-once into a cache, complete or not at all. Shards and the order in them are those of the source.
+`manifest.json` with the format, count, shape, labels and the sha256 of each shard, and where there
+is such a thing `skipped` (name and reason of each image left out), `notes` (how many images had
+what done to them) and `passed_over` (number of files that are no images). It is written once into
+a cache, complete or not at all, one shard at a time in memory. Shards and the order in them are
+those of the source; another source, or the same with a file changed, has another folder.
 
 pyarrow is imported here; ray only by `ray_dataset`, torch never.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestration.alike import survey
 from orchestration.errors import DataError
 from orchestration.files import (
     MANIFEST,
@@ -28,7 +32,8 @@ from orchestration.files import (
     read_json,
     write_manifest,
 )
-from orchestration.formats import Header, find_source
+from orchestration.formats import Header, Picture, find_source
+from orchestration.intake import Odd, describe_odd, read_good
 from orchestration.sections import Data
 
 if TYPE_CHECKING:
@@ -53,25 +58,53 @@ class DataSet:
 
 def headers(data: Data) -> Header:
     """What the configured data hold, without preparing them; DataError where there are none."""
-    return find_source(data).header
+    return look(data)[0]
 
 
-def prepare(data: Data, cache_dir: Path) -> DataSet:
-    """Writes the configured data into the cache, unless they are there already.
+def look(data: Data) -> tuple[Header, list[str]]:
+    """What the configured data hold, and lines on what is odd, by headers alone.
 
     Raises:
-        DataError: the source is missing or unreadable.
-        MachineError: the cache cannot be written.
+        DataError: there are none, or they don't fit together.
     """
     source = find_source(data)
-    asked = {"format": FORMAT, "data": data.model_dump(mode="json"), **asdict(source.header)}
+    header, bad = survey(source, data)
+    return header, describe_odd(Odd(bad).facts(source.passed_over))
+
+
+def prepare(
+    data: Data, cache_dir: Path, say: Callable[[str], None] = lambda line: None
+) -> DataSet:
+    """Writes the configured data into the cache, unless they are there already.
+
+    Args:
+        data: of the configuration.
+        cache_dir: where prepared data lie, and downloads beside them.
+        say: takes lines on what takes long, and on what is odd in the data.
+
+    Raises:
+        DataError: the source is missing or unreadable, or more images are bad than may be.
+        MachineError: the cache cannot be written.
+    """
+    source = find_source(data, cache_dir.resolve() / "downloads")
+    asked = {
+        "format": FORMAT,
+        "data": data.model_dump(mode="json", exclude={"flip", "path"}),
+        "stamp": source.stamp,
+    }
     key = hashlib.sha256(canonical_json(asked)).hexdigest()[:12]
     folder = cache_dir.resolve() / f"{data.name}-{key}"
     if not (folder / MANIFEST).exists():
+        header, _ = survey(source, data)
+        odd = Odd()
+        pictures = read_good(source, header, data, odd, say)
         with new_folder(folder) as unfinished:
-            names = _write_shards(unfinished, source.header, source.read())
-            write_manifest(unfinished, names, {"format": FORMAT, **asdict(source.header)})
-    return DataSet(source.header, folder)
+            names, count = _write_shards(unfinished, header, pictures)
+            facts = {**asdict(replace(header, count=count)), **odd.facts(source.passed_over)}
+            write_manifest(unfinished, names, {"format": FORMAT, **facts})
+    for line in describe_odd(read_json(folder / MANIFEST)):
+        say(f"data    {line}")
+    return DataSet(read_header(folder), folder)
 
 
 def read_header(folder: Path) -> Header:
@@ -122,25 +155,25 @@ def ray_dataset(folder: Path) -> "ray.data.Dataset":
 
 
 def _write_shards(
-    folder: Path, header: Header, items: Iterable[tuple[np.ndarray, int | None]]
-) -> list[str]:
-    """Writes the shards and returns their names."""
-    names = []
+    folder: Path, header: Header, pictures: Iterable[Picture]
+) -> tuple[list[str], int]:
+    """Writes the shards and returns their names, and the number of images in them."""
+    names, count = [], 0
     size = max(1, SHARD_BYTES // int(np.prod(header.shape)))
-    for shard in _chunks(items, size):
+    for shard in _chunks(pictures, size):
         names.append(f"images-{len(names):05d}.parquet")
-        images = np.stack([image for image, _ in shard])
+        count += len(shard)
+        # Of another order in memory pyarrow would write another tensor type
+        images = np.ascontiguousarray(np.stack([picture.pixels for picture in shard]))
         columns = {"image": pa.FixedShapeTensorArray.from_numpy_ndarray(images)}
         if header.labels is not None:
-            columns["label"] = pa.array([label for _, label in shard], pa.int64())
+            columns["label"] = pa.array([picture.label for picture in shard], pa.int64())
         pq.write_table(pa.table(columns), folder / names[-1], write_page_checksum=True)
-    return names
+    return names, count
 
 
-def _chunks(
-    items: Iterable[tuple[np.ndarray, int | None]], size: int
-) -> Iterator[list[tuple[np.ndarray, int | None]]]:
-    remaining = iter(items)
+def _chunks(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    remaining = iter(pictures)
     while chunk := list(islice(remaining, size)):
         yield chunk
 

@@ -3,17 +3,24 @@
 from pathlib import Path
 
 from orchestration.config import Config
-from orchestration.data import headers
+from orchestration.data import look
 from orchestration.errors import ConfigError
+from orchestration.formats import Header
 from orchestration.rundir import check_same
-from orchestration.sections import Search
-from orchestration.weights import check_files, check_labels, weights_place
+from orchestration.sections import Search, show
+from orchestration.weights import check_files, weights_place
 
 
 def check_network(
     config: Config, shape: tuple[int, int, int], num_classes: int | None = None
 ) -> None:
     """Raises ConfigError where no network of one of the widths can be built for these images."""
+    channels, height, width = shape
+    if height != width:
+        raise ConfigError(
+            f"data.image_size: got {show(config.data.image_size)} for images of {width}x{height}"
+            " pixels, expected a size: they become squares of it, by data.fit"
+        )
     import torch  # heavy, as the others: not for commands that train nothing
 
     from models.networks import unet
@@ -25,7 +32,18 @@ def check_network(
             for width in config.supernet.widths:
                 unet(**arguments, width=width)
     except ValueError as error:
-        raise ConfigError(f"network: {error}") from error
+        raise ConfigError(f"network: {error}{_remedy(config, height)}") from error
+
+
+def check_features(config: Config, header: Header) -> None:
+    """Raises ConfigError where the features need labels and the data have none."""
+    num_classes = len(header.labels or ())
+    if config.features.name == "classifier" and num_classes < 2:
+        found = "have no labels" if header.labels is None else f"have {num_classes} label"
+        raise ConfigError(
+            f"features.name: got \"classifier\", which learns labels, but the images of"
+            f" {header.name} {found}; expected features.name=efficientnet, which needs none"
+        )
 
 
 def describe_training(config: Config) -> list[str]:
@@ -35,30 +53,19 @@ def describe_training(config: Config) -> list[str]:
         DataError: the data are not there.
         ConfigError: the network can't be built.
     """
-    header = headers(config.data)
-    check_network(config, header.shape, header.num_classes)
-    shape = " x ".join(map(str, header.shape))
-    labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
-    train = config.train
-    number = train.num_workers
-    workers = "a worker for each GPU or CPU" if number is None else f"{number} workers"
-    return [
-        f"data: {header.name}, {header.count:,} images of {shape}, {labels}",
-        f"supernet: widths {_listed(config.supernet.widths)}, {train.iterations:,} iterations of"
-        f" {train.batch_size} images on {workers}",
-    ]
+    return _training_lines(config, *look(config.data))
 
 
-def describe_features(config: Config) -> list[str]:
-    """A line on pretrained features; none on the classifier.
+def describe_features(config: Config, header: Header) -> list[str]:
+    """A line on pretrained features of images; none on the classifier.
 
     Raises:
         ConfigError: a classifier has no labels to learn.
         DataError: a given file is missing or wrong.
         MachineError: a package is missing.
     """
-    features, header = config.features, headers(config.data)
-    check_labels(features, header.labels is not None)
+    features = config.features
+    check_features(config, header)
     if features.name == "classifier":
         return []
     check_files(features)
@@ -90,13 +97,43 @@ def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
     """
     check_same(out, config)
     lines = [f"run directory: {out}" + (" (there: resumes)" if out.exists() else "")]
-    if trains and not (searches and config.score.scorer == "stub"):
-        lines += describe_training(config)
-    if searches and config.score.scorer != "stub":
-        lines += describe_features(config)
+    if not (searches and config.score.scorer == "stub"):
+        header, odd = look(config.data)
+        if trains:
+            lines += _training_lines(config, header, odd)
+        if searches:
+            lines += describe_features(config, header)
     if searches:
         lines += describe_search(config)
     return "\n".join(lines)
+
+
+def _training_lines(config: Config, header: Header, odd: list[str]) -> list[str]:
+    check_network(config, header.shape, header.num_classes)
+    shape = " x ".join(map(str, header.shape))
+    labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
+    mirrored = ", mirrored at random" if config.data.flips else ""
+    train = config.train
+    number = train.num_workers
+    workers = "a worker for each GPU or CPU" if number is None else f"{number} workers"
+    return [
+        f"data: {header.name}, {header.count:,} images of {shape}, {labels}{mirrored}",
+        *(f"data: {line}" for line in odd),
+        f"supernet: widths {_listed(config.supernet.widths)}, {train.iterations:,} iterations of"
+        f" {train.batch_size} images on {workers}",
+    ]
+
+
+def _remedy(config: Config, size: int) -> str:
+    """What to set where the images don't halve at every level."""
+    shrink = 2 ** (len(config.network.block_out_channels) - 1)
+    if size % shrink == 0:
+        return ""
+    larger = -(-size // shrink) * shrink
+    return (
+        f": set data.image_size={larger} (and data.fit=pad to keep the pixels), or fewer levels in"
+        " network.block_out_channels and network.attention"
+    )
 
 
 def _stopping_rules(search: Search) -> str:

@@ -25,9 +25,16 @@ from models.moments import moments
 from orchestration.config import Config, fingerprint
 from orchestration.data import DataSet, load_arrays
 from orchestration.errors import DataError
-from orchestration.files import Json, check_manifest, new_folder, sha256_of, write_manifest
+from orchestration.files import (
+    MANIFEST,
+    Json,
+    check_manifest,
+    new_folder,
+    sha256_of,
+    write_manifest,
+)
 from orchestration.real_features import real_features
-from orchestration.weights import check_labels, ensure_weights, read_reference
+from orchestration.weights import ensure_weights, read_reference
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,7 @@ class FeatureNetwork(Protocol):
 
     def features(self, x: Tensor) -> Tensor:
         """Features (n, D)."""
+
 
 
 @dataclass(frozen=True)
@@ -68,8 +76,10 @@ class Extractor:
 
 def extractor_folder(config: Config, data: DataSet, cache: Path) -> Path:
     """Where the extractor of these settings and data is kept; DataError without the reference."""
-    known_by = [FORMAT, fingerprint(config, "data", "features")]
-    if config.features.reference is not None:  # by what is in it: a path may get another file
+    # By what the images are, not where they lie: files of the same names may change
+    content = sha256_of(data.folder / MANIFEST)
+    known_by = [FORMAT, content, fingerprint(config, "features")]
+    if config.features.reference is not None:
         known_by.append(sha256_of(config.features.reference.expanduser()))
     key = hashlib.sha256(" ".join(known_by).encode()).hexdigest()[:12]
     return cache / f"features-{data.name}-{key}"
@@ -79,7 +89,8 @@ def ensure_extractor(config: Config, data: DataSet, cache: Path, say: Say = log.
     """Makes the extractor, by tasks of the cluster, unless it is there already.
 
     A classifier is trained by the even-numbered images, the others tell its accuracy. The features
-    of pretrained networks need no labels.
+    of pretrained networks need no labels. That there are some for a classifier,
+    `dry_run.check_features` has told.
 
     Args:
         config: its `data` and `features`.
@@ -88,7 +99,6 @@ def ensure_extractor(config: Config, data: DataSet, cache: Path, say: Say = log.
         say: takes lines of progress.
 
     Raises:
-        ConfigError: a classifier is asked for, but there are no labels.
         DataError: the data, a given file, or an extractor that is there, is damaged.
         MachineError: weights cannot be downloaded, or a package is missing.
     """
@@ -140,7 +150,6 @@ def _network(
     """The feature network, what to save of it, and what to say of it."""
     features = config.features
     facts: dict[str, Json] = {"format": FORMAT, "name": features.name}
-    check_labels(features, labels is not None)
     if features.name != "classifier":
         from orchestration.pretrained import build, read_weights
 
@@ -155,6 +164,7 @@ def _network(
         "num_classes": len(state["head.1.bias"]),
         "accuracy": share,
     }
+    say(f"data    ... and knows {share:.0%} of the images that it was not shown")
     return _classifier(state, facts), state, facts
 
 

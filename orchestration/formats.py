@@ -1,17 +1,24 @@
-"""Where images come from: one function a format, each giving a `Source`.
+"""What a reader gives, whatever the files are like: a `Source`.
 
-A source says at once what it holds (from headers, file names or an index: nothing is decoded), and
-yields (image uint8 (C, H, W), label) one at a time when it is read, so that a data set may be
-larger than memory. Whatever the files were like, every image of a source has the one shape that
-its header tells. Neither torch nor ray is imported.
+A source tells at once what there is (names and sizes of files, an index: nothing is opened), tells
+the shape of each image from headers when it is asked, and yields the images one at a time when it
+is read, so that a data set may be larger than memory. Images come as their files have them:
+`alike.py` gives them one shape. One that cannot be used comes as `Bad`, and reading goes on.
+Neither torch nor ray is imported.
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
+from orchestration.errors import DataError
 from orchestration.sections import Data
+
+Shape: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -27,7 +34,7 @@ class Header:
 
     name: str
     count: int
-    shape: tuple[int, int, int]
+    shape: Shape
     labels: tuple[str, ...] | None
 
     @property
@@ -37,30 +44,130 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Glimpse:
+    """What is known of an image without decoding it.
+
+    Args:
+        name: of the file, or where in a file it is.
+        shape: (1 or 3 channels, height, width).
+    """
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image.
+
+    Args:
+        name: of the file, or where in a file it is.
+        pixels: uint8 (C, H, W), C 1 (grey) or 3 (red, green, blue).
+        label: number of its class; None where there are no labels.
+        notes: what was done to it, to be counted in the report.
+    """
+
+    name: str
+    pixels: np.ndarray
+    label: int | None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bad:
+    """An image that cannot be used; its name and the reason make a sentence."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Source:
-    """A header, and a function that reads the images (with None for a label where none is)."""
+    """A data set as its files have it.
 
-    header: Header
-    read: Callable[[], Iterator[tuple[np.ndarray, int | None]]]
+    Args:
+        stamp: another one wherever the files are others, as far as names, sizes and times tell.
+        labels: names of the classes, or None.
+        glance: a glimpse of every image.
+        read: every image, in the same order.
+        passed_over: number of files that are none of the data set by their names.
+    """
+
+    stamp: str
+    labels: tuple[str, ...] | None
+    glance: Callable[[], Iterator[Glimpse | Bad]]
+    read: Callable[[], Iterator[Picture | Bad]]
+    passed_over: int = 0
 
 
-def find_source(data: Data) -> Source:
+def find_source(data: Data, downloads: Path | None = None) -> Source:
     """The source that the configuration names.
 
+    Args:
+        data: of the configuration.
+        downloads: where to download what may be downloaded; None: nothing is.
+
     Raises:
-        DataError: it is not where it should be, or its headers make no sense.
+        DataError: it is not where it should be, or makes no sense as a whole.
     """
+    # Each reader imports what it needs, and some of that takes a second
     match data.name:
         case "digits":
-            return _digits()
+            from orchestration.readers.digits import digits
+
+            return digits()
+        case "fashion-mnist":
+            from orchestration.readers.fashion_mnist import fashion_mnist
+
+            return fashion_mnist(data.path, downloads)
+        case "cifar10":
+            from orchestration.readers.cifar10 import cifar10
+
+            return cifar10(data.path)
+        case "folder":
+            from orchestration.readers.image_folder import image_folder
+
+            return image_folder(data.path)
+        case "parquet":
+            from orchestration.readers.image_parquet import image_parquet
+
+            return image_parquet(data.path)
+        case "blue-marble":
+            from orchestration.readers.blue_marble import blue_marble
+
+            return blue_marble(data.path)
 
 
-def _digits() -> Source:
-    """scikit-learn's 1,797 digits: 8x8, grey, values 0 to 16 spread over 0 to 255."""
-    from sklearn.datasets import load_digits  # a second to import: only where it is needed
+def alike_glimpses(name: str, count: int, shape: Shape) -> Iterator[Glimpse]:
+    """Glimpses of the images of one file, which are all of one shape."""
+    return (Glimpse(place(name, i), shape) for i in range(count))
 
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, None]
-    labels = tuple(str(name) for name in digits.target_names)
-    header = Header("digits", len(images), images.shape[1:], labels)
-    return Source(header, lambda: zip(images, map(int, digits.target), strict=True))
+
+def place(name: str, i: int) -> str:
+    """How an image inside a file is called; i counts from 0."""
+    return f"{name}, image {i}"
+
+
+def stamp_of(root: Path, names: Iterable[str]) -> str:
+    """A stamp of files: where they are, their names, sizes and times of change.
+
+    The time of the inode's change counts too: copies may carry the time of an older file.
+    """
+    digest = hashlib.sha256(str(root.resolve()).encode())
+    for name in names:
+        try:
+            stat = (root / name).stat()
+            facts = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        except OSError as error:  # to be reported when it is read
+            facts = str(error.strerror)
+        digest.update(f"\n{name}\0{facts}".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def check_folder(path: Path, holding: str) -> Path:
+    """`path` with ~ replaced; DataError where it is no folder."""
+    path = path.expanduser()
+    if not path.is_dir():
+        found = "is a file" if path.exists() else "is not there"
+        raise DataError(f"data.path {path} {found}; expected a folder with {holding}")
+    return path

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
-from orchestration.dry_run import check_network
+from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
 from orchestration.extractor import ensure_extractor
 from orchestration.files import read_json, write_bytes
@@ -78,7 +78,12 @@ def tracking_uri(config: Config, run: RunDirectory) -> str:
 
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:
     """Trains the run's supernet unless it is there; returns its folder."""
-    images = data.prepare(config.data, run.cache)
+    return _ensure_supernet(config, run, data.prepare(config.data, run.cache, say), track, say)
+
+
+def _ensure_supernet(
+    config: Config, run: RunDirectory, images: data.DataSet, track: TrackedRun, say: Say
+) -> Path:
     check_network(config, images.header.shape, images.header.num_classes)
 
     if not run.supernet.exists():
@@ -111,9 +116,12 @@ def find_setting(
     """
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
-    images = data.prepare(config.data, run.cache)
+    images = data.prepare(config.data, run.cache, say)
+    check_features(config, images.header)
+    if supernet is not None:
+        setting.check_shape(supernet, images.header.shape)
     extractor = ensure_extractor(config, images, run.cache, say)
-    folder = supernet or ensure_supernet(config, run, track, say)
+    folder = supernet or _ensure_supernet(config, run, images, track, say)
     return setting.network_setting(config, setting.baseline(config), folder, extractor)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestration import data, setting
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
+from orchestration.dry_run import check_features
 from orchestration.errors import ConfigError
 from orchestration.extractor import ensure_extractor
 from orchestration.files import Json
@@ -110,6 +111,8 @@ def score_schedules(
     """
     setting.check_fits(supernet, chain, {width for steps in schedules for _, width in steps})
     images = data.prepare(config.data, run.cache)
+    check_features(config, images.header)
+    setting.check_shape(supernet, images.header.shape)
     extractor = ensure_extractor(config, images, run.cache, say)
     chosen = setting.network_setting(config, chain, supernet, extractor)
     problem = Problem(chain, setting.space(config), chosen.macs, config.search)

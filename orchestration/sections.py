@@ -39,16 +39,42 @@ class Section(BaseModel):
 
 
 class Data(Section):
-    """Which images; `path` is a user's own file or folder."""
+    """Which images; `path` is a user's own file or folder. Sizes and channels: see `alike.py`.
 
-    name: Literal["digits"] = "digits"
+    `flip` mirrors images left to right at training; null: where the mirrored ones could be real,
+    as far as that is known. `skip_bad` images may be unusable.
+    """
+
+    name: Literal[
+        "digits", "fashion-mnist", "cifar10", "folder", "parquet", "blue-marble"
+    ] = "digits"
     path: Annotated[Path, Field(strict=False)] | None = None
+    image_size: Count | None = None
+    fit: Literal["crop", "resize", "pad"] = "crop"
+    channels: Literal[1, 3] | None = None
+    flip: bool | None = None
+    skip_bad: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
-        if self.path is not None:
+        expected = NEEDED_PATHS.get(self.name)
+        if self.name == "digits" and self.path is not None:
             raise wrong("data.path", self.path, "null: the digits come with scikit-learn")
+        if expected is not None and self.path is None:
+            raise wrong("data.path", None, f"{expected}, as data.name is {self.name}")
         return self
+
+    @property
+    def flips(self) -> bool:
+        """Whether training mirrors images."""
+        return self.name in ("cifar10", "blue-marble") if self.flip is None else self.flip
+
+
+NEEDED_PATHS = {
+    "cifar10": "the folder of its batches",
+    "folder": "a folder of images",
+    "parquet": "a parquet file or a folder of them",
+}
 
 
 class Network(Section):

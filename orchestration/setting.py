@@ -122,6 +122,20 @@ def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[floa
         )
 
 
+def check_shape(supernet_folder: Path, shape: tuple[int, int, int]) -> None:
+    """ConfigError where a supernet was trained on images of another shape (C, H, W)."""
+    from orchestration.checkpoints import read_description
+
+    network = read_description(supernet_folder)["network"]
+    expected = (network["channels"], network["image_size"], network["image_size"])
+    if expected != shape:
+        found, trained = (" x ".join(map(str, sizes)) for sizes in (shape, expected))
+        raise ConfigError(
+            f"data: images of {found}, expected {trained} as {supernet_folder} was trained on:"
+            " see data.image_size and data.channels"
+        )
+
+
 def stub_setting(config: Config) -> Setting:
     """Scoring in closed form, without data, training or networks."""
     size = stub.NUM_FEATURES

@@ -18,6 +18,7 @@ from models.noise import normal, uniform_integers
 
 NOISE = 1 << 32
 ORDER = 2 << 32
+FLIPS = 3 << 32
 HIDDEN = 8 << 32
 
 
@@ -65,6 +66,7 @@ def make_batch(
     widths: tuple[float, ...],
     num_train_timesteps: int,
     labels: Labels | None = None,
+    flips: bool = False,
 ) -> Batch:
     """The share `rows` of a batch.
 
@@ -77,10 +79,14 @@ def make_batch(
         widths: all allowed ones.
         num_train_timesteps: T; timesteps are uniform over 0 .. T - 1.
         labels: of the images, for a conditional network.
+        flips: whether each image of a batch is mirrored left to right with a chance of a half.
     """
     first = iteration * batch_size
     indices = image_indices(seed, range(first + rows.start, first + rows.stop), len(images))
     x_0 = images[indices.to(images.device)].float() / 127.5 - 1
+    if flips:
+        flipped = uniform_integers(FLIPS + seed, rows, iteration, 2, device=images.device) == 1
+        x_0 = torch.where(flipped[:, None, None, None], x_0.flip(-1), x_0)
     drawn = sandwich_widths(widths, seed, iteration)
     # The same row at another width is another position: its timestep and noise are fresh
     positions = torch.arange(len(drawn))[:, None] * batch_size + torch.tensor(rows)

@@ -107,6 +107,7 @@ class Training:
             widths=self.config.supernet.widths,
             num_train_timesteps=self.config.diffusion.num_train_timesteps,
             labels=self.labels,
+            flips=self.config.data.flips,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.iteration, train)

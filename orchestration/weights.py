@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
-from orchestration.errors import ConfigError, DataError, MachineError
+from orchestration.errors import DataError, MachineError
 from orchestration.files import sha256_of, write_bytes
 from orchestration.sections import Features
 
@@ -75,15 +75,6 @@ def hub_folder() -> Path:
 def can_download(features: Features) -> bool:
     """Whether a missing weights file is one that can be had from the network."""
     return features.name == "inception" and features.path is None
-
-
-def check_labels(features: Features, has_labels: bool) -> None:
-    """Raises ConfigError where a classifier would have nothing to learn."""
-    if features.name == "classifier" and not has_labels:
-        names = " or ".join(f"'{name}'" for name in PUBLISHED)
-        raise ConfigError(
-            f'features.name: got "classifier", expected {names}: the images have no labels'
-        )
 
 
 def check_files(features: Features) -> None:

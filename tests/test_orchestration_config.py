@@ -141,6 +141,14 @@ def test_an_unknown_key_comes_before_a_wrong_value(tmp_path):
         ("search=5", "search: got 5, expected a section with search.optimizer, "),
         ("search.seed.x=5", 'search.seed: got {"x": 5}, expected a whole number'),
         ("data.path=/x", 'data.path: got "/x", expected null'),
+        ("data.name=folder", "data.path: got null, expected a folder of images, as data.name is"),
+        ("data.name=parquet", "data.path: got null, expected a parquet file or a folder of them"),
+        ("data.name=cifar10", "data.path: got null, expected the folder of its batches"),
+        ("data.fit=stretch", "data.fit: got \"stretch\", expected 'crop', 'resize' or 'pad'"),
+        ("data.channels=4", "data.channels: got 4, expected 1 or 3"),
+        ("data.image_size=0", "data.image_size: got 0, expected greater than or equal to 1"),
+        ("data.skip_bad=-1", "data.skip_bad: got -1, expected greater than or equal to 0"),
+        ("data.flip=1", "data.flip: got 1, expected true or false"),
     ],
 )
 def test_a_wrong_value_is_answered_with_key_value_and_what_is_expected(tmp_path, override, line):
@@ -258,6 +266,15 @@ def test_a_fingerprint_tells_apart_what_gives_other_bits_and_nothing_else():
     assert len(fingerprint(base)) == 12
     with pytest.raises(ValueError, match="sections"):
         fingerprint(base, "trian")
+
+
+def test_keys_that_came_later_change_no_fingerprint_until_they_are_used():
+    base = load(None, ["search.budget=1"])
+    assert fingerprint(base, "data") == "a926c09ef0e7"  # as before there were any of them
+    for override in ("image_size=8", "fit=pad", "channels=3", "flip=false", "skip_bad=1"):
+        other = load(None, ["search.budget=1", f"data.{override}"])
+        assert fingerprint(other, "data") != fingerprint(base, "data")
+    assert set(configs.LATER) <= set(KEYS)
 
 
 def test_execution_only_names_exist():

@@ -7,7 +7,7 @@ from orchestration import data as module
 from orchestration.data import headers, load_arrays, prepare, ray_dataset, read_header
 from orchestration.errors import DataError
 from orchestration.files import check_manifest, read_json, write_json, write_manifest
-from orchestration.formats import Header, Source
+from orchestration.formats import Bad, Header, Picture, Source, alike_glimpses
 from orchestration.sections import Data
 
 
@@ -16,12 +16,22 @@ def digits(tmp_path):
     return prepare(Data(), tmp_path)
 
 
-def fake(monkeypatch, images, labels=None):
-    """Makes `data.name` stand for the given images."""
-    names = None if labels is None else ("cat", "dog")
-    header = Header("digits", len(images), images.shape[1:], names)
-    items = list(zip(images, [None] * len(images) if labels is None else labels, strict=True))
-    monkeypatch.setattr(module, "find_source", lambda data: Source(header, lambda: iter(items)))
+def fake(monkeypatch, images, labels=None, bad=(), **facts):
+    """Makes `data.name` stand for the given images; those at the places `bad` can't be decoded."""
+    shape = images.shape[1:]
+
+    def read():
+        for i, pixels in enumerate(images):
+            label = None if labels is None else labels[i]
+            yield Bad(f"{i}.png", "is broken") if i in bad else Picture(f"{i}.png", pixels, label)
+
+    source = Source(
+        **{"stamp": f"fake {len(images)}", **facts},
+        labels=None if labels is None else ("cat", "dog"),
+        glance=lambda: alike_glimpses("fake", len(images), shape),
+        read=read,
+    )
+    monkeypatch.setattr(module, "find_source", lambda data, downloads=None: source)
 
 
 def random_images(n, shape=(3, 4, 5)):
@@ -85,6 +95,16 @@ def test_shards_and_their_images_stay_in_order(tmp_path, monkeypatch, labels):
         np.testing.assert_array_equal(found_labels, labels)
 
 
+def test_images_of_any_order_in_memory_are_written_in_one(tmp_path, monkeypatch):
+    images = random_images(3)
+    for i, order in enumerate(("C", "F")):
+        fake(monkeypatch, np.asarray(images, order=order), stamp=order)
+        folder = prepare(Data(), tmp_path / str(i)).folder
+        np.testing.assert_array_equal(load_arrays(folder)[0], images)
+    first, second = (path.read_bytes() for path in sorted(tmp_path.rglob("*.parquet")))
+    assert first == second
+
+
 def test_an_image_larger_than_a_shard_is_a_shard(tmp_path, monkeypatch):
     images = random_images(2)
     fake(monkeypatch, images)
@@ -93,15 +113,72 @@ def test_an_image_larger_than_a_shard_is_a_shard(tmp_path, monkeypatch):
 
 
 def test_a_source_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
-    def read():
-        yield random_images(1)[0], None
-        raise DataError("cat.png: cannot be decoded")
-
-    header = Header("digits", 2, (3, 4, 5), None)
-    monkeypatch.setattr(module, "find_source", lambda data: Source(header, read))
-    with pytest.raises(DataError, match="cat.png"):
+    fake(monkeypatch, random_images(2), bad=[1])
+    with pytest.raises(DataError, match="1.png is broken; mend or remove it, or .*skip_bad=1 or"):
         prepare(Data(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_images_are_left_out_as_many_as_allowed_and_reported(tmp_path, monkeypatch):
+    images, labels = random_images(7), [0, 1, 1, 0, 1, 0, 1]
+    fake(monkeypatch, images, labels, bad=[0, 4], passed_over=3)
+    monkeypatch.setattr(module, "SHARD_BYTES", 3 * 60)
+    said = []
+    data = prepare(Data(skip_bad=2), tmp_path, said.append)
+    assert said == [
+        "data    2 left out (data.skip_bad): 0.png is broken; 4.png is broken",
+        "data    3 files passed over, which are no images by their names",
+    ]
+    assert data.header.count == 5 and data.header == read_header(data.folder)
+    manifest = check_manifest(data.folder)
+    assert manifest["skipped"] == [
+        {"name": "0.png", "reason": "is broken"}, {"name": "4.png", "reason": "is broken"}
+    ]  # fmt: skip
+    assert manifest["passed_over"] == 3 and "notes" not in manifest
+    found_images, found_labels = load_arrays(data.folder)
+    np.testing.assert_array_equal(found_images, images[[1, 2, 3, 5, 6]])
+    assert found_labels.tolist() == [1, 1, 0, 0, 1]
+    with pytest.raises(DataError, match=r"0.png is broken \(and 1 more cannot be used\)"):
+        prepare(Data(skip_bad=1), tmp_path)
+    with pytest.raises(DataError, match="holds no image that can be read"):
+        fake(monkeypatch, images, labels, bad=range(7))
+        prepare(Data(skip_bad=9), tmp_path)
+
+
+def test_what_is_prepared_is_as_fresh_as_its_source(tmp_path, monkeypatch):
+    fake(monkeypatch, random_images(2))
+    first = prepare(Data(), tmp_path).folder
+    assert prepare(Data(flip=True), tmp_path).folder == first  # mirrored at training alone
+    assert prepare(Data(channels=1), tmp_path).folder != first
+    fake(monkeypatch, random_images(2), stamp="later")
+    assert prepare(Data(), tmp_path).folder != first
+
+
+def test_nothing_is_decoded_before_its_shard_is_written(tmp_path, monkeypatch):
+    """The images in memory are those of a shard, however many there are."""
+    fake(monkeypatch, random_images(12))
+    source = module.find_source(Data())
+    alive, written, most = [], [], []
+
+    def read():
+        for picture in source.read():
+            alive.append(picture.name)
+            most.append(len(alive))
+            yield picture
+
+    write_table = module.pq.write_table
+
+    def write(table, *args, **options):
+        write_table(table, *args, **options)
+        written.append(len(table))
+        del alive[: len(table)]
+
+    counted = module.replace(source, read=read)
+    monkeypatch.setattr(module, "find_source", lambda data, downloads: counted)
+    monkeypatch.setattr(module.pq, "write_table", write)
+    monkeypatch.setattr(module, "SHARD_BYTES", 5 * 60)
+    prepare(Data(), tmp_path)
+    assert written == [5, 5, 2] and max(most) == 5
 
 
 def flip(path, offset):

@@ -1,7 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
+from commands import CONFIGS
+from PIL import Image
 
 from orchestration import config as configs
 from orchestration.dry_run import (
+    check_features,
     check_network,
     describe_features,
     describe_search,
@@ -9,6 +14,9 @@ from orchestration.dry_run import (
     plan,
 )
 from orchestration.errors import ConfigError, DataError
+from orchestration.formats import Header
+
+DIGITS = CONFIGS / "digits.yaml"
 
 
 def load(*overrides):
@@ -29,10 +37,14 @@ def test_training_is_told_from_the_datas_header():
         ("supernet.widths=[1, .3]", (1, 8, 8), "network: width 0.3: 32 channels x 0.3 is not"),
         ("network.head_size=7", (1, 8, 8), "network: width 1.0: .* multiple of head_size 7"),
         ("network.head_size=8", (1, 9, 9), "network: image_size 9: expected a multiple of 2"),
-        ("network.head_size=8", (1, 8, 6), "data.name: got images of 8x6 pixels"),
+        ("network.head_size=8", (1, 30, 30), None),
+        ("network.head_size=8", (1, 7, 7), r"set data.image_size=8 \(and data.fit=pad to keep"),
+        ("data.fit=pad", (1, 8, 6), "data.image_size: got null for images of 6x8 pixels, expect"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_told_before_anything_starts(override, shape, expected):
+    if expected is None:
+        return check_network(load(override), shape)
     with pytest.raises(ConfigError, match=expected):
         check_network(load(override), shape)
 
@@ -47,6 +59,57 @@ def test_a_conditional_network_needs_data_with_labels():
 def test_a_guided_search_is_told():
     config = load("network.conditional=true", "sampler.guidance=2.5")
     assert "50 steps of ddim with guidance 2.5 (two calls each)," in describe_search(config)[0]
+def pictures(folder, size, *names):
+    for i, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (size, size), (i, 0, 0)).save(folder / name)
+    return f"data.path={folder}", "data.name=folder"
+
+
+def test_a_folder_of_ones_own_takes_one_switch_and_is_described(tmp_path):
+    own = pictures(tmp_path, 16, "a/1.png", "b/1.png", "b/2.png", "b/3.png")
+    (tmp_path / "a" / "notes.txt").touch()
+    (tmp_path / "a" / "2.png").touch()
+    config = load(*own, "data.skip_bad=1", "data.flip=true")
+    lines = plan(config, tmp_path / "run", trains=True, searches=True).splitlines()
+    assert lines[1:4] == [
+        "data: folder, 4 images of 3 x 16 x 16, 2 classes, mirrored at random",
+        f"data: 1 left out (data.skip_bad): {tmp_path}/a/2.png is empty",
+        "data: 1 files passed over, which are no images by their names",
+    ]
+    with pytest.raises(DataError, match="a/2.png is empty; mend or remove it, or leave such"):
+        plan(load(*own), tmp_path / "run", trains=True, searches=True)
+
+
+def test_images_that_do_not_fit_the_network_are_told_with_what_to_set(tmp_path):
+    own = pictures(tmp_path, 15, "a/1.png", "b/1.png")
+    with pytest.raises(ConfigError, match="image_size 15: .*set data.image_size=16 "):
+        plan(load(*own), tmp_path / "run", trains=True, searches=True)
+    config = load(*own, "data.image_size=16", "data.fit=pad", "data.channels=1")
+    assert "of 1 x 16 x 16, 2" in plan(config, tmp_path / "run", trains=True, searches=True)
+
+
+@pytest.mark.parametrize("names", [("1.png", "2.png"), ("a/1.png", "a/2.png")])
+def test_a_classifier_without_labels_is_refused_before_anything_starts(tmp_path, names):
+    config = load(*pictures(tmp_path, 16, *names))
+    expected = "features.name: got .* have .*label.*; expected features.name=efficientnet"
+    for trains in (True, False):
+        with pytest.raises(ConfigError, match=expected):
+            plan(config, tmp_path / "run", trains=trains, searches=True)
+    assert "data: folder, 2 images" in plan(config, tmp_path / "r", trains=True, searches=False)
+
+
+def test_features_of_another_kind_need_no_labels():
+    header = Header("folder", 9, (3, 16, 16), None)
+    features = SimpleNamespace(name="efficientnet")
+    assert check_features(SimpleNamespace(features=features), header) is None
+
+
+@pytest.mark.parametrize(("file", "size"), [("fashion-mnist", (1, 28)), ("blue-marble", (3, 32))])
+def test_the_configurations_of_the_benchmarks_fit_their_images(file, size):
+    own = configs.load(CONFIGS / f"{file}.yaml", ["features.name=classifier"], DIGITS)
+    assert own.data.name == file
+    check_network(own, (size[0], size[1], size[1]))
 
 
 @pytest.mark.parametrize(
@@ -70,15 +133,17 @@ def test_the_search_names_its_stopping_rules(overrides, rules):
 
 
 def test_pretrained_features_are_told_and_their_files_looked_at(tmp_path, monkeypatch):
-    assert describe_features(load()) == []
-    (line,) = describe_features(load("features.name=efficientnet", "features.num_real=500"))
+    header = Header("digits", 1797, (1, 8, 8), ("0", "1"))
+    assert describe_features(load(), header) == []
+    asked = load("features.name=efficientnet", "features.num_real=500")
+    (line,) = describe_features(asked, header)
     assert line.startswith("features: ") and line.endswith(".pth, of 500 real images")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (line,) = describe_features(load("features.name=inception"))
+    (line,) = describe_features(load("features.name=inception"), header)
     assert str(tmp_path) in line and line.endswith("(to be downloaded), of 1,797 real images")
     wrong = load("features.name=efficientnet", f"features.reference={tmp_path / 'none.npz'}")
     with pytest.raises(DataError, match="none.npz: No such file"):
-        describe_features(wrong)
+        describe_features(wrong, header)
     wrong = load("features.name=inception", f"features.path={tmp_path / 'none.pth'}")
     with pytest.raises(DataError, match="none.pth: No such file"):
         plan(wrong, tmp_path, trains=False, searches=True)

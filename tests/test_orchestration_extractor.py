@@ -7,7 +7,7 @@ from models.images import from_uint8
 from orchestration import config as configs
 from orchestration import extractor, real_features
 from orchestration.data import load_arrays, prepare
-from orchestration.errors import ConfigError, DataError
+from orchestration.errors import DataError
 from orchestration.extractor import REFERENCE, ensure_extractor, extractor_folder, load_extractor
 
 
@@ -115,12 +115,6 @@ def test_a_given_reference_takes_the_place_of_the_datas_own(pretrained, digits, 
     given.unlink()
     with pytest.raises(DataError, match="given.npz: No such file"):
         extractor_folder(config, digits, tmp_path)
-
-
-def test_a_classifier_without_labels_is_refused(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(extractor, "load_arrays", lambda folder: (np.zeros((4, 1, 8, 8)), None))
-    with pytest.raises(ConfigError, match="features.name: .* have no labels"):
-        ensure_extractor(load(), digits, tmp_path)
 
 
 def test_features_do_not_depend_on_who_works_and_progress_is_told(ray_cluster, monkeypatch):

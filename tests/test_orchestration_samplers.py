@@ -18,7 +18,7 @@ from orchestration import cluster, data, scoring, setting, training
 from orchestration import config as configs
 from orchestration.checkpoints import read_description
 from orchestration.errors import ConfigError
-from orchestration.extractor import CLASSIFIER, FEATURES, REFERENCE
+from orchestration.extractor import FEATURES, FORMAT, REFERENCE, WEIGHTS
 from orchestration.files import write_json, write_manifest
 from orchestration.rundir import open_run
 from orchestration.sampling import sample_images, sample_widths
@@ -101,11 +101,12 @@ def extractor(tmp_path_factory):
         torch.manual_seed(0)
         network = Classifier(1, 8, 10).eval()
     rng = np.random.default_rng(0)
-    save_file(network.state_dict(), folder / CLASSIFIER)
+    save_file(network.state_dict(), folder / WEIGHTS)
     np.save(folder / FEATURES, rng.standard_normal((80, 64)).astype("f4"))
     np.savez(folder / REFERENCE, mu=rng.standard_normal(64), sigma=np.eye(64))
-    facts = {"shape": [1, 8, 8], "num_classes": 10, "accuracy": 0.5}
-    write_manifest(folder, (CLASSIFIER, FEATURES, REFERENCE), facts)
+    facts = {"format": FORMAT, "name": "classifier", "shape": [1, 8, 8], "num_classes": 10}
+    facts |= {"accuracy": 0.5, "num_reference": 80}
+    write_manifest(folder, (WEIGHTS, FEATURES, REFERENCE), facts)
     return folder
 
 

@@ -113,6 +113,52 @@ def test_a_batch_holds_the_images_of_its_positions_in_unit_range():
     torch.testing.assert_close(pixels, IMAGES[indices].float(), rtol=0, atol=1e-4)
 
 
+def test_half_of_the_rows_are_mirrored_by_their_position_alone():
+    plain = [make_batch(IMAGES, range(12), iteration=i, **BATCH) for i in range(60)]
+    found = [make_batch(IMAGES, range(12), iteration=i, flips=True, **BATCH) for i in range(60)]
+    mirrored = []
+    for before, after in zip(plain, found, strict=True):
+        rows = []
+        for old, new in zip(before.x_0, after.x_0, strict=True):
+            assert torch.equal(new, old) != torch.equal(new, old.flip(-1))
+            rows.append(torch.equal(new, old.flip(-1)))
+        assert torch.equal(before.eps, after.eps) and torch.equal(before.t, after.t)
+        mirrored.append(rows)
+    share = np.mean(mirrored)
+    assert abs(share - 0.5) < 4 * 0.5 / 720**0.5
+    assert np.std(np.mean(mirrored, axis=0)) > 0 and len({tuple(row) for row in mirrored}) > 50
+    later = make_batch(IMAGES, range(7, 12), iteration=4, flips=True, **BATCH)
+    assert torch.equal(later.x_0, found[4].x_0[7:])  # another worker, the same images
+    other = make_batch(IMAGES, range(12), iteration=4, flips=True, **BATCH | {"seed": 4})
+    assert not torch.equal(other.x_0, found[4].x_0)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "flips"),
+    [
+        ((), False),
+        (("data.flip=true",), True),
+        (("data.name=fashion-mnist",), False),
+        (("data.name=folder", "data.path=/x"), False),
+        (("data.name=parquet", "data.path=/x"), False),
+        (("data.name=blue-marble",), True),
+        (("data.name=cifar10", "data.path=/x"), True),
+        (("data.name=cifar10", "data.path=/x", "data.flip=false"), False),
+    ],
+)
+def test_images_are_mirrored_where_the_mirrored_ones_could_be_real(overrides, flips):
+    config = load(*overrides)
+    assert config.data.flips is flips
+    training = Training(config, IMAGES)
+    training.step()
+    with_flips, without = Training(load("data.flip=true"), IMAGES), Training(load(), IMAGES)
+    for other in (with_flips, without):
+        other.step()
+    same = with_flips if flips else without
+    for name, weight in training.parameters.items():
+        assert torch.equal(weight, same.parameters[name])
+
+
 def test_every_epoch_shows_every_image_once_in_an_order_of_its_own():
     orders = [image_indices(3, range(21 * e, 21 * (e + 1)), 21).tolist() for e in range(3)]
     assert all(sorted(order) == list(range(21)) for order in orders)

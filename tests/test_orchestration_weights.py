@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from orchestration import weights
-from orchestration.errors import ConfigError, DataError, MachineError
+from orchestration.errors import DataError, MachineError
 from orchestration.sections import Features
 
 RNG = np.random.default_rng(0)
@@ -93,13 +93,6 @@ def test_without_network_one_line_says_where_to_put_it(home, monkeypatch, answer
         weights.ensure_weights(Features(name="inception"), lambda line: None)
     assert f"expected it at {home / NAME}, or where features.path says" in str(caught.value)
     assert not home.exists()
-
-
-def test_a_classifier_needs_labels_and_nothing_else_does():
-    weights.check_labels(Features(), True)
-    weights.check_labels(Features(name="inception"), False)
-    with pytest.raises(ConfigError, match="expected 'efficientnet' or 'inception': .* no labels"):
-        weights.check_labels(Features(), False)
 
 
 def statistics(path, size=6, **changed):
