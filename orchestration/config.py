@@ -41,6 +41,8 @@ EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
 ADDED: dict[str, Json] = {
     "diffusion.rescale_zero_terminal_snr": False,
     "search.spacing": "leading",
+    "search.space": "per-step",
+    "search.segments": 6,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

@@ -49,7 +49,7 @@ def describe_search(config: Config) -> list[str]:
     """Lines on the search and on scoring the front again."""
     search, score = config.search, config.score
     return [
-        f"search: {search.optimizer} on {search.steps} steps of {config.sampler.name},"
+        f"search: {search.optimizer} on {_space(search)} of {config.sampler.name},"
         f" {search.num_images:,} images a candidate, until {_stopping_rules(search)}",
         f"front: at most {score.max_members} members, scored again on {score.num_images:,} images",
     ]
@@ -63,6 +63,13 @@ def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
     if searches:
         lines += describe_search(config)
     return "\n".join(lines)
+
+
+def _space(search: Search) -> str:
+    steps = f"{search.steps} steps"
+    if search.space == "segments":
+        return f"{steps} in at most {search.segments} segments"
+    return steps if search.space == "per-step" else f"{steps} at full width (timesteps)"
 
 
 def _stopping_rules(search: Search) -> str:

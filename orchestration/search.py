@@ -23,6 +23,7 @@ from search_spaces.optimizers import REFERENCE_POINT, Optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls, shared_length
 from search_spaces.schedule import StepSchedule
+from search_spaces.spaces import Space, make_space
 
 Step = tuple[int, float]
 
@@ -45,7 +46,7 @@ class Problem:
 
     Args:
         chain: a schedule of the chain that all candidates run on; its steps are the baseline's.
-        space: of candidates.
+        space: the grid and the widths, which candidates are written in.
         macs: of one call at each width.
         settings: `search` of the configuration.
     """
@@ -59,6 +60,11 @@ class Problem:
         """These steps on the problem's chain."""
         fields = {name: getattr(self.chain, name) for name in self.chain.__dataclass_fields__}
         return StepSchedule(**{**fields, "steps": tuple(steps)})
+
+    @property
+    def searched(self) -> Space:
+        """The part of the space that the optimizer moves in."""
+        return make_space(self.settings.space, self.space, self.settings.segments)
 
     @cached_property
     def uniform_keys(self) -> frozenset[str]:

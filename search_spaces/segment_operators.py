@@ -77,7 +77,7 @@ def shift_end_evenly(pieces: np.ndarray, rng: RandomState, num_widths: int) -> n
 def split(pieces: np.ndarray, rng: RandomState, num_widths: int) -> np.ndarray:
     """One piece is cut in two, of which one becomes a width narrower or wider, or is skipped.
 
-    Where all pieces are used, two neighbours elsewhere become one.
+    Where all pieces are used, the two shortest neighbours become one for it.
     """
     row = rng.choice(np.flatnonzero(pieces[:, LENGTH]))
     if len(pieces) < 2 or pieces[row, LENGTH] < 2:

@@ -125,9 +125,7 @@ class SegmentsSpace:
 
     def crossover(self, first: np.ndarray, second: np.ndarray, rng: RandomState) -> np.ndarray:
         """See `segment_operators.crossover`."""
-        return self.code(
-            segment_operators.crossover(self.pieces(first), self.pieces(second), rng)
-        )
+        return self.code(segment_operators.crossover(self.pieces(first), self.pieces(second), rng))
 
     def spread(self, units: np.ndarray) -> np.ndarray:
         """The first number decides the share of positions kept, the second how narrow widths are.
@@ -141,6 +139,6 @@ class SegmentsSpace:
         cuts = np.sort((units[2 : num + 1] * (size + 1)).astype(np.int64).clip(max=size))
         lengths = np.diff(cuts, prepend=0, append=size)
         most = self.per_step.num_widths
-        genes = 1 + (most * place ** 16.0 ** (2 * lean - 1)).astype(np.int64).clip(max=most - 1)
+        genes = 1 + (most * place**16.0 ** (2 * lean - 1)).astype(np.int64).clip(max=most - 1)
         counts = np.round(lengths * dense ** ((1 - share) / share)).astype(np.int64)
         return self.code(self.pieces(np.concatenate([cuts, genes, counts])))

@@ -17,6 +17,9 @@ from search_spaces import pareto
 from search_spaces.candidates import REFERENCE_POINT
 
 CROSSOVER, MUTATION = 0.3, 0.9  # probabilities
+# Of a mutation after differential evolution's own move: with none a population whose members have
+# become alike has no new children left.
+MUTATION_OF_DIFFERENTIAL = 0.5
 
 
 class ParetoStrategy(_EvolutionStrategy):
@@ -63,7 +66,7 @@ class DifferentialStrategy(_DE):
     """Nevergrad's differential evolution, its population chosen by our own ranks.
 
     A child is its parent, crossed with a donor (the parent moved towards a member of the front and
-    along the difference of two others) and mutated. A child that dominates its parent takes its
+    along the difference of two others), and half of the time mutated. A child that dominates its parent takes its
     place, one that is dominated by it is dropped, else both stay; then the best of all are kept.
     (GDE3: Kukkonen and Lampinen 2005. Nevergrad's own replacement draws lots.)
 
@@ -108,7 +111,7 @@ class DifferentialStrategy(_DE):
 
     def _internal_ask_candidate(self) -> ng.p.Parameter:
         child = super()._internal_ask_candidate()
-        if self._rng.rand() < MUTATION:
+        if self._rng.rand() < MUTATION_OF_DIFFERENTIAL:
             child.mutate()
         return child
 
