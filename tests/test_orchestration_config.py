@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -132,7 +134,9 @@ def test_an_unknown_key_comes_before_a_wrong_value(tmp_path):
         ("sampler.clip_sample=1", "sampler.clip_sample: got 1, expected true or false"),
         ("search.budget=0", "search.budget: got 0, expected greater than or equal to 1"),
         ("search.seed=-1", "search.seed: got -1, expected greater than or equal to 0"),
-        ("search.optimizer=nsga3", "got \"nsga3\", expected 'nsga2' or 'random'"),
+        ("search.optimizer=nsga3", "got \"nsga3\", expected 'nsga2', 'de', 'one-plus-one' or 'random'"),
+        ("search.space=steps", "got \"steps\", expected 'per-step', 'segments' or 'timesteps'"),
+        ("search.segments=0", "search.segments: got 0, expected greater than or equal to 1"),
         ("tracking.experiment=5", "tracking.experiment: got 5, expected a text"),
         ("network.block_out_channels=32", "block_out_channels: got 32, expected a list"),
         ("network.attention=[true]", "network.attention: got [true], expected 2 values"),
@@ -253,6 +257,18 @@ def test_a_fingerprint_tells_apart_what_gives_other_bits_and_nothing_else():
     assert len(fingerprint(base)) == 12
     with pytest.raises(ValueError, match="sections"):
         fingerprint(base, "trian")
+
+
+def test_keys_that_came_later_leave_old_fingerprints_as_they_were():
+    """Journals of runs from before them would be refused."""
+    base = load(None, [], DIGITS)
+    chosen = {k: v for k, v in configs.flatten(base).items() if k.startswith("search.")}
+    old = {k: v for k, v in chosen.items() if k not in configs.LATER}
+    text = json.dumps(old, sort_keys=True, separators=(",", ":"))
+    assert fingerprint(base, "search") == hashlib.sha256(text.encode()).hexdigest()[:12]
+    for other in ("search.space=segments", "search.segments=3"):
+        assert fingerprint(load(None, [other], DIGITS)) != fingerprint(base)
+    assert set(configs.LATER) <= set(KEYS)
 
 
 def test_execution_only_names_exist():
