@@ -3,16 +3,26 @@
 import numpy as np
 
 
-def evenly(count: int, length: int) -> np.ndarray:
-    """(count,): positions of `count` kept ones of `length`, counted from the clean end.
+def evenly(
+    index: np.ndarray, count: np.ndarray | int, length: np.ndarray | int, spacing: str
+) -> np.ndarray:
+    """Where the index-th of `count` kept ones of `length` lies, both counted from the clean end.
 
-    floor(i length / count), as diffusers' "leading" spacing has it.
+    As in `schedule.even_grid`: floor(i length / count) where the spacing is "leading",
+    round((i + 1) length / count) - 1 where it is "trailing".
     """
-    return np.arange(count) * length // max(count, 1)
+    count = np.maximum(count, 1)
+    if spacing == "trailing":
+        return np.round((index + 1) * length / count).astype(np.int64) - 1
+    return index * length // count
 
 
 def nearest_pieces(
-    genome: np.ndarray, num_pieces: int, num_widths: int, most_borders: int | None = None
+    genome: np.ndarray,
+    num_pieces: int,
+    num_widths: int,
+    spacing: str,
+    most_borders: int | None = None,
 ) -> tuple[np.ndarray, int]:
     """Pieces (n, 3), n <= num_pieces, as in `segment_operators`, and how far off they are.
 
@@ -24,12 +34,13 @@ def nearest_pieces(
         genome: (S,).
         num_pieces: the most there may be.
         num_widths: K, the widest gene.
+        spacing: of the kept steps of a piece, see `evenly`.
         most_borders: only about so many places are tried, evenly spread; None: all of them.
     """
     size = len(genome)
     stride = 1 if most_borders is None else -(-size // most_borders)
     borders = np.unique(np.append(np.arange(0, size, stride), size))
-    costs, genes = _costs(genome, borders, num_widths)
+    costs, genes = _costs(genome, borders, num_widths, spacing)
     best = np.where(np.arange(len(borders)) == 0, 0, np.iinfo(np.int32).max).astype(np.int64)
     totals, origins = [], []
     for _ in range(num_pieces):
@@ -48,7 +59,7 @@ def nearest_pieces(
 
 
 def _costs(
-    genome: np.ndarray, borders: np.ndarray, num_widths: int
+    genome: np.ndarray, borders: np.ndarray, num_widths: int, spacing: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distance and gene, each (B, B), of one piece from border a to border b > a; else a wall."""
     wall = np.iinfo(np.int32).max
@@ -60,7 +71,7 @@ def _costs(
         order = kept[: before[b]][::-1]  # from the clean end
         index = np.arange(len(order))
         counts, lengths = before[b] - before[:b], borders[b] - borders[:b]
-        even = index * lengths[:, None] // np.maximum(counts, 1)[:, None]
+        even = evenly(index, counts[:, None], lengths[:, None], spacing)
         off = np.abs(even - (borders[b] - 1 - order)) * (index < counts[:, None])
         widths_off = np.abs(genome[order] - widths[:, None])
         by_width = np.concatenate([np.zeros((num_widths, 1), int), widths_off.cumsum(1)], axis=1)

@@ -2,8 +2,8 @@
 
 A code is an int array (3 K - 1,): K - 1 cuts, rising, from 0 to S, that end the pieces in
 sampling order; K genes, 1 .. num_widths, from narrow to wide; and K numbers of steps that the
-pieces keep. n of L positions are kept at floor(i L / n), counted from the clean end, as the
-uniform schedules have them: so one piece is a uniform schedule. A piece of length 0 is unused.
+pieces keep. The kept positions of a piece are spaced as those of the uniform schedules are: so one
+piece is a uniform schedule. A piece of length 0 is unused.
 """
 
 from collections.abc import Iterable
@@ -82,7 +82,8 @@ class SegmentsSpace:
         end = 0
         for length, gene, count in self.pieces(code).tolist():
             end += length
-            genome[end - 1 - evenly(count, length)] = gene
+            kept = evenly(np.arange(count), count, length, self.per_step.spacing)
+            genome[end - 1 - kept] = gene
         return genome
 
     def decode(self, code: np.ndarray) -> tuple[Step, ...]:
@@ -92,7 +93,7 @@ class SegmentsSpace:
     def encode(self, steps: Iterable[Step]) -> np.ndarray:
         """See `Space`."""
         genome = self.per_step.encode(steps)
-        pieces, distance = nearest_pieces(genome, self.num_segments, self.per_step.num_widths)
+        pieces, distance = self._nearest(genome)
         if distance:
             raise ValueError(
                 f"genome {genome.tolist()} is not {self.num_segments} pieces, evenly thinned"
@@ -111,10 +112,7 @@ class SegmentsSpace:
         """The nearest to those of the per-step space, without repeats."""
         codes = {}
         for genome in self.per_step.one_switch():
-            pieces, _ = nearest_pieces(
-                genome, self.num_segments, self.per_step.num_widths, MOST_BORDERS
-            )
-            code = self.code(pieces)
+            code = self.code(self._nearest(genome, MOST_BORDERS)[0])
             codes.setdefault(self.expand(code).tobytes(), code)
         return list(codes.values())
 
@@ -142,3 +140,11 @@ class SegmentsSpace:
         genes = 1 + (most * place**16.0 ** (2 * lean - 1)).astype(np.int64).clip(max=most - 1)
         counts = np.round(lengths * dense ** ((1 - share) / share)).astype(np.int64)
         return self.code(self.pieces(np.concatenate([cuts, genes, counts])))
+
+    def _nearest(
+        self, genome: np.ndarray, most_borders: int | None = None
+    ) -> tuple[np.ndarray, int]:
+        space = self.per_step
+        return nearest_pieces(
+            genome, self.num_segments, space.num_widths, space.spacing, most_borders
+        )

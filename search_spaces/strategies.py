@@ -66,8 +66,9 @@ class DifferentialStrategy(_DE):
     """Nevergrad's differential evolution, its population chosen by our own ranks.
 
     A child is its parent, crossed with a donor (the parent moved towards a member of the front and
-    along the difference of two others), and half of the time mutated. A child that dominates its parent takes its
-    place, one that is dominated by it is dropped, else both stay; then the best of all are kept.
+    along the difference of two others), and half of the time mutated. A child that dominates its
+    parent takes its place, one that is dominated by it is dropped, else both stay; then the best
+    of all are kept.
     (GDE3: Kukkonen and Lampinen 2005. Nevergrad's own replacement draws lots.)
 
     Args:

@@ -57,7 +57,9 @@ def test_genomes_are_schedules_and_a_function_of_the_seed(name, monkeypatch):
         assert first[-1][1].tolist() != other[-1][1].tolist()
 
 
-@pytest.mark.parametrize("name", ["nsga2", "de", "one-plus-one", "ddsm_warm", "pymoo_warm", "optuna_warm"])
+@pytest.mark.parametrize(
+    "name", ["nsga2", "de", "one-plus-one", "ddsm_warm", "pymoo_warm", "optuna_warm"]
+)
 def test_warm_rivals_start_where_ours_does(name, monkeypatch):
     """In the same order; and what follows are children of it."""
     monkeypatch.setattr(rival_optimizers, "POPULATION", 12)

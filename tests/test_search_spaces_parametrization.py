@@ -1,4 +1,4 @@
-"""Codes as Nevergrad parameters: they go in and out unchanged and move by the space's operators."""
+"""Codes as Nevergrad parameters: in and out unchanged, moved by the space's own operators."""
 
 import numpy as np
 import pytest

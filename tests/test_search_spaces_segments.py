@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.random import RandomState
 
 from search_spaces.per_step import PerStepSpace
-from search_spaces.schedule import even_grid
-from search_spaces.segment_fit import evenly, nearest_pieces
+from search_spaces.schedule import SPACINGS, even_grid
+from search_spaces.segment_fit import nearest_pieces
 from search_spaces.segment_operators import (
     COUNT,
     GENE,
@@ -30,12 +30,14 @@ WIDTHS = (1.0, 0.75, 0.5, 0.25)
 TINY = SegmentsSpace(PerStepSpace((40, 30, 20, 10, 0), (1.0, 0.5)), 2)
 
 
-def space_of(num_steps, num_widths, num_segments):
-    return SegmentsSpace(PerStepSpace(even_grid(1000, num_steps), WIDTHS[:num_widths]),
-                         num_segments)  # fmt: skip
+def space_of(num_steps, num_widths, num_segments, spacing="leading"):
+    grid = even_grid(1000, num_steps, spacing)
+    return SegmentsSpace(PerStepSpace(grid, WIDTHS[:num_widths], spacing), num_segments)
 
 
-spaces = st.builds(space_of, st.integers(1, 12), st.integers(1, 4), st.integers(1, 5))
+spaces = st.builds(
+    space_of, st.integers(1, 12), st.integers(1, 4), st.integers(1, 5), st.sampled_from(SPACINGS)
+)
 
 
 @st.composite
@@ -51,7 +53,8 @@ def spaces_and_codes(draw, number=1):
 
 
 def all_codes(space):
-    return [np.array(code) for code in product(*(range(a, b + 1) for a, b in zip(*space.bounds)))]
+    ranges = [range(a, b + 1) for a, b in zip(*space.bounds, strict=True)]
+    return [np.array(code) for code in product(*ranges)]
 
 
 def expand_slowly(space, code):
@@ -61,8 +64,8 @@ def expand_slowly(space, code):
     genome = [0] * size
     for i in range(num):
         length, count = cuts[i + 1] - cuts[i], min(code[2 * num - 1 + i], cuts[i + 1] - cuts[i])
-        for k in range(count):
-            genome[cuts[i + 1] - 1 - k * length // count] = int(code[num - 1 + i])
+        for place in even_grid(length, count, space.per_step.spacing) if count else ():
+            genome[cuts[i + 1] - 1 - place] = int(code[num - 1 + i])
     return genome
 
 
@@ -122,19 +125,24 @@ def test_there_is_at_least_one_piece():
         SegmentsSpace(TINY.per_step, 0)
 
 
+@pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("num_segments", [1, 2, 6])
-def test_all_uniform_schedules_are_expressed_in_their_order(num_segments):
-    space = space_of(50, 4, num_segments)
+def test_all_uniform_schedules_are_expressed_in_their_order(num_segments, spacing):
+    space = space_of(50, 4, num_segments, spacing)
     expanded = [space.expand(code).tolist() for code in space.uniform()]
     assert expanded == [genome.tolist() for genome in space.per_step.uniform()]
 
 
-def distance(genome, pieces):
+def even_places(length, count, spacing):
+    return np.array(even_grid(length, count, spacing)[::-1] if count else (), dtype=int)
+
+
+def distance(genome, pieces, spacing):
     """Of a genome from pieces that keep as many steps at each stretch."""
     off, start = 0, 0
     for length, gene, count in pieces:
         part = genome[start : start + length][::-1]
-        off += np.abs(np.flatnonzero(part) - evenly(count, length)).sum()
+        off += np.abs(np.flatnonzero(part) - even_places(length, count, spacing)).sum()
         off += np.abs(part[part > 0] - gene).sum()
         start += length
     return off
@@ -142,12 +150,12 @@ def distance(genome, pieces):
 
 def test_the_nearest_pieces_against_brute_force():
     rng = RandomState(0)
-    for _ in range(40):
-        size, num_pieces = rng.randint(2, 8), rng.randint(1, 4)
+    for case in range(40):
+        size, num_pieces, spacing = rng.randint(2, 8), rng.randint(1, 4), SPACINGS[case % 2]
         genome = rng.randint(0, 4, size=size)
-        found, off = nearest_pieces(genome, num_pieces, 3)
+        found, off = nearest_pieces(genome, num_pieces, 3, spacing)
         assert len(found) <= num_pieces and found[:, LENGTH].sum() == size
-        assert distance(genome, found) == off
+        assert distance(genome, found, spacing) == off
         offs = []
         for cuts in product(range(size + 1), repeat=num_pieces - 1):
             borders = [0, *sorted(cuts), size]
@@ -155,7 +163,7 @@ def test_the_nearest_pieces_against_brute_force():
             counts = [np.count_nonzero(genome[a:b]) for a, b in spans]
             for genes in product(range(1, 4), repeat=num_pieces):
                 rows = zip((b - a for a, b in spans), genes, counts, strict=True)
-                offs.append(distance(genome, list(rows)))
+                offs.append(distance(genome, list(rows), spacing))
         assert off == min(offs)
 
 
@@ -173,7 +181,7 @@ def test_first_guesses_come_near_those_of_the_per_step_space():
 def test_a_long_grid_is_cut_at_fewer_places():
     genome = np.zeros(1000, dtype=int)
     genome[300:600], genome[600:] = 1, 4
-    pieces, off = nearest_pieces(genome, 3, 4, most_borders=100)
+    pieces, off = nearest_pieces(genome, 3, 4, "leading", most_borders=100)
     assert pieces.tolist() == [[300, 1, 0], [300, 1, 300], [400, 4, 400]] and off == 0
 
 

@@ -178,6 +178,7 @@ class Optuna:
 
 Maker = Callable[[PerStepSpace, int], Rival]
 
+
 def _ours(optimizer: str, space: str) -> Maker:
     return lambda per_step, seed: Stepwise(per_step, seed, optimizer, space)
 
