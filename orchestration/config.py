@@ -52,6 +52,8 @@ ADDED: dict[str, Json] = {
     "data.channels": None,
     "data.flip": None,
     "data.skip_bad": 0,
+    "search.space": "per-step",
+    "search.segments": 6,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

@@ -82,7 +82,7 @@ def describe_search(config: Config) -> list[str]:
     guidance = config.sampler.guidance
     guided = "" if guidance == 1 else f" with guidance {guidance:g} (two calls each)"
     return [
-        f"search: {search.optimizer} on {search.steps} steps of {config.sampler.name}{guided},"
+        f"search: {search.optimizer} on {_space(search)} of {config.sampler.name}{guided},"
         f" {search.num_images:,} images a candidate, until {_stopping_rules(search)}",
         f"front: at most {score.max_members} members, scored again on {score.num_images:,} images",
     ]
@@ -134,6 +134,13 @@ def _remedy(config: Config, size: int) -> str:
         f": set data.image_size={larger} (and data.fit=pad to keep the pixels), or fewer levels in"
         " network.block_out_channels and network.attention"
     )
+
+
+def _space(search: Search) -> str:
+    steps = f"{search.steps} steps"
+    if search.space == "segments":
+        return f"{steps} in at most {search.segments} segments"
+    return steps if search.space == "per-step" else f"{steps} at full width (timesteps)"
 
 
 def _stopping_rules(search: Search) -> str:

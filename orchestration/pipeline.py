@@ -42,7 +42,9 @@ from orchestration.trial import run_search
 Say = Callable[[str], None]
 
 # What tells searches apart when their fronts are compared in MLflow.
-TELLING = ("data.name", "search.optimizer", "search.seed", "search.cost", "search.steps")
+TELLING = (
+    "data.name", "search.optimizer", "search.space", "search.seed", "search.cost", "search.steps",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from search_spaces.optimizers import REFERENCE_POINT, Optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls, shared_length
 from search_spaces.schedule import StepSchedule
+from search_spaces.spaces import Space, make_space
 
 Step = tuple[int, float]
 
@@ -45,7 +46,7 @@ class Problem:
 
     Args:
         chain: a schedule of the chain that all candidates run on; its steps are the baseline's.
-        space: of candidates.
+        space: the grid and the widths, which candidates are written in.
         macs: of one call at each width.
         settings: `search` of the configuration.
     """
@@ -64,6 +65,11 @@ class Problem:
     def calls_of_a_step(self) -> int:
         """Network calls x images that a step costs."""
         return self.chain.calls_per_step * self.settings.num_images
+
+    @property
+    def searched(self) -> Space:
+        """The part of the space that the optimizer moves in."""
+        return make_space(self.settings.space, self.space, self.settings.segments)
 
     @cached_property
     def uniform_keys(self) -> frozenset[str]:

@@ -210,9 +210,14 @@ class Sampler(Section):
 
 
 class Search(Section):
-    """The search. It stops at the first of its rules to be met; at least one must be set."""
+    """The search. It stops at the first of its rules to be met; at least one must be set.
 
-    optimizer: Literal["nsga2", "random"] = "nsga2"
+    `segments` is the most pieces of a schedule, and means something in the space `segments` alone.
+    """
+
+    optimizer: Literal["nsga2", "de", "one-plus-one", "random"] = "nsga2"
+    space: Literal["per-step", "segments", "timesteps"] = "per-step"
+    segments: Count = 6
     steps: Count = 50
     spacing: Literal["leading", "trailing"] = "leading"
     num_images: Annotated[int, Field(ge=2)] = 1000

@@ -115,7 +115,7 @@ def _trial(
 ) -> None:
     start = time.monotonic()
     optimizer = make_optimizer(
-        config["optimizer"], problem.space, config["seed"], problem.settings.population
+        config["optimizer"], problem.searched, config["seed"], problem.settings.population
     )
     for generation in search(problem, optimizer, pool, records, lambda: time.monotonic() - start):
         tune.report({**asdict(generation), "done": generation.stop is not None})

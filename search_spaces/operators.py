@@ -7,7 +7,7 @@ the operators change. Each takes (genome, rng, num_widths) and returns a new gen
 equal the old one or keep no step at all: the caller repairs and repeats.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.random import RandomState
@@ -134,12 +134,28 @@ MUTATIONS: tuple[Mutation, ...] = (
     move_start,
     respace,
 )
+# Those that change which steps run, and not only how wide.
+STEP_MUTATIONS: tuple[Mutation, ...] = (
+    drop_steps,
+    add_steps,
+    shift_steps,
+    drop_segment,
+    thin_segment,
+    fill_segment,
+    move_start,
+    respace,
+)
 
 
-def mutate(genome: np.ndarray, rng: RandomState, num_widths: int) -> np.ndarray:
+def mutate(
+    genome: np.ndarray,
+    rng: RandomState,
+    num_widths: int,
+    mutations: Sequence[Mutation] = MUTATIONS,
+) -> np.ndarray:
     """The genome (S,) after one to three mutations chosen at random; at least one step is kept."""
     for _ in range(rng.choice((1, 2, 3), p=(0.5, 0.3, 0.2))):
-        child = MUTATIONS[rng.randint(len(MUTATIONS))](genome, rng, num_widths)
+        child = mutations[rng.randint(len(mutations))](genome, rng, num_widths)
         genome = child if child.any() else genome
     return genome
 

@@ -50,6 +50,21 @@ def crowding_distance(points: np.ndarray) -> np.ndarray:
     return distance
 
 
+def best(points: np.ndarray, number: int, reference: np.ndarray) -> np.ndarray:
+    """Indices of the best points, at most `number`, best first.
+
+    By rank, those beyond the reference point (2,) in any objective last, then by crowding
+    distance within the rank.
+    """
+    points = _checked(points)
+    rank = ranks(points)
+    rank[(points > reference).any(axis=1)] += rank.max() + 1
+    crowding = np.zeros(len(points))
+    for same in (np.flatnonzero(rank == value) for value in np.unique(rank)):
+        crowding[same] = crowding_distance(points[same])
+    return np.lexsort((-crowding, rank))[:number]
+
+
 def hypervolume(points: np.ndarray, reference: np.ndarray) -> float:
     """Area that the points dominate within the box below the reference point (2,), exact.
 

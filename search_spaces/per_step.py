@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import RandomState
 
+from search_spaces import operators
 from search_spaces.prefixes import Step
 from search_spaces.schedule import even_grid
 
@@ -52,6 +54,26 @@ class PerStepSpace:
         """K, the gene of the widest."""
         return len(self.widths)
 
+    @property
+    def per_step(self) -> "PerStepSpace":
+        """Itself: its codes are genomes (see `Space`)."""
+        return self
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest and the highest gene, each (S,)."""
+        lowest = np.zeros(self.num_genes, dtype=np.int64)
+        return lowest, lowest + self.num_widths
+
+    @property
+    def num_units(self) -> int:
+        """How many uniform numbers `spread` makes a genome of."""
+        return 2 * self.num_genes + 2
+
+    def expand(self, code: np.ndarray) -> np.ndarray:
+        """The code as it is: it is a genome (see `Space`)."""
+        return self.repair(code)
+
     def decode(self, genome: np.ndarray) -> tuple[Step, ...]:
         """Steps of a genome (S,); ValueError for a wrong length, gene, or no step at all."""
         genome = np.asarray(genome)
@@ -82,6 +104,28 @@ class PerStepSpace:
         if not genome.any():
             genome[self.num_genes // 2] = self.num_widths
         return genome
+
+    def mutate(self, genome: np.ndarray, rng: RandomState) -> np.ndarray:
+        """See `operators.mutate`."""
+        return operators.mutate(genome, rng, self.num_widths)
+
+    def crossover(self, first: np.ndarray, second: np.ndarray, rng: RandomState) -> np.ndarray:
+        """See `operators.crossover`."""
+        return operators.crossover(first, second, rng)
+
+    def spread(self, units: np.ndarray) -> np.ndarray:
+        """A genome (S,) from uniform numbers (2 S + 2,), savings spread from 0 to 1.
+
+        The first decides the share of timesteps that are kept, the second how narrow widths are on
+        the whole, the others each timestep and each width. A cost is the product of both shares,
+        so even ones would nearly always save most of it: hence the root and the wide range of
+        exponents.
+        """
+        keep, lean = units[:2]
+        kept, place = units[2:].reshape(2, self.num_genes)
+        widths = 1 + (self.num_widths * place**16.0 ** (2 * lean - 1)).astype(np.int64)
+        genome = np.where(kept < np.sqrt(keep), widths.clip(max=self.num_widths), 0)
+        return self.repair(genome)
 
     def uniform(self) -> list[np.ndarray]:
         """The uniform schedules, without repeats: widest first, most steps first.

@@ -102,7 +102,7 @@ def generations(
     """The search, up to and with the generation that it stops at."""
     settings = problem.settings
     optimizer = make_optimizer(
-        settings.optimizer, problem.space, settings.seed, settings.population
+        settings.optimizer, problem.searched, settings.seed, settings.population
     )
     for generation in search(problem, optimizer, pool, records, elapsed_s):
         yield generation

@@ -43,7 +43,7 @@ def test_calls_are_the_distinct_prefixes_that_no_parent_has(monkeypatch):
 def test_genomes_are_schedules_and_a_function_of_the_seed(name, monkeypatch):
     for size in ("POPULATION", "OPTUNA_POPULATION"):
         monkeypatch.setattr(rival_optimizers, size, 12)
-    num = 4 if name == "nsga2" else 3  # its warm start takes three generations of 12
+    num = 4 if name in OURS else 3  # a warm start takes three generations of 12
     first, again, other = (played(name, seed, num) for seed in (3, 3, 4))
     for (kept, asked), (kept_again, asked_again) in zip(first, again, strict=True):
         assert (kept.tolist(), asked.tolist()) == (kept_again.tolist(), asked_again.tolist())
@@ -57,11 +57,13 @@ def test_genomes_are_schedules_and_a_function_of_the_seed(name, monkeypatch):
         assert first[-1][1].tolist() != other[-1][1].tolist()
 
 
-@pytest.mark.parametrize("name", ["nsga2", "ddsm_warm", "pymoo_warm", "optuna_warm"])
+@pytest.mark.parametrize(
+    "name", ["nsga2", "de", "one-plus-one", "ddsm_warm", "pymoo_warm", "optuna_warm"]
+)
 def test_warm_rivals_start_where_ours_does(name, monkeypatch):
     """In the same order; and what follows are children of it."""
     monkeypatch.setattr(rival_optimizers, "POPULATION", 12)
-    generations = played(name, 0, 4 if name == "nsga2" else 2)
+    generations = played(name, 0, 4 if name in OURS else 2)
     asked = np.concatenate([asked for _, asked in generations])
     start = rival_optimizers.warm_start(SPACE)
     assert asked[: len(start)].tolist() == start.tolist()

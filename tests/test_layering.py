@@ -19,7 +19,10 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "mlflow": {"orchestration/tracking.py"},
-    "nevergrad": {"search_spaces/parametrization.py", "search_spaces/optimizers.py"},
+    "nevergrad": {
+        f"search_spaces/{name}.py"
+        for name in ("candidates", "evolution", "parametrization", "random_search", "strategies")
+    },
 }
 # What touches files, the network, processes or the terminal: not for the pure layers.
 WORLD = {
@@ -107,7 +110,7 @@ def test_a_breach_is_seen(path, source, breach):
 
 def test_what_is_allowed_is_no_breach():
     assert breaches("orchestration/tracking.py", "import mlflow") == []
-    assert breaches("search_spaces/optimizers.py", "import nevergrad") == []
+    assert breaches("search_spaces/strategies.py", "import nevergrad") == []
     assert breaches("orchestration/a.py", "import ray, torch, os\nfrom models import noise") == []
     assert breaches("jobs/a.py", "from orchestration import files\nprint(open('x'))") == []
 

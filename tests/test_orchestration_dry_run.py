@@ -149,6 +149,24 @@ def test_pretrained_features_are_told_and_their_files_looked_at(tmp_path, monkey
         plan(wrong, tmp_path, trains=False, searches=True)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("search.optimizer=de",), "search: de on 50 steps of ddim, "),
+        (
+            ("search.space=segments", "search.segments=4"),
+            "search: nsga2 on 50 steps in at most 4 segments of ddim, ",
+        ),
+        (
+            ("search.optimizer=one-plus-one", "search.space=timesteps"),
+            "search: one-plus-one on 50 steps at full width (timesteps) of ddim, ",
+        ),
+    ],
+)
+def test_the_search_names_its_optimizer_and_its_space(overrides, expected):
+    assert describe_search(load(*overrides))[0].startswith(expected)
+
+
 def test_a_plan_has_the_stages_of_its_command_and_touches_nothing(tmp_path):
     out = tmp_path / "run"
     config = load()

@@ -1,3 +1,6 @@
+import hashlib
+import json
+from dataclasses import asdict, replace
 from itertools import count
 
 import numpy as np
@@ -9,10 +12,11 @@ from orchestration.journal import Record
 from orchestration.search import charge, no_loss, relative, search
 from orchestration.stub import MACS
 from search_spaces import pareto
-from search_spaces.optimizers import REFERENCE_POINT, Candidate, make_optimizer
+from search_spaces.optimizers import OPTIMIZERS, REFERENCE_POINT, Candidate, make_optimizer
 from search_spaces.prefixes import count_calls
+from search_spaces.spaces import SPACES
 
-OPTIMIZERS = ("nsga2", "random")
+CHOICES = [(optimizer, space) for space in SPACES for optimizer in OPTIMIZERS]
 
 
 def record(quality=1.0, macs=100, delta=0.0, delta_se=0.0, index=0):
@@ -52,11 +56,12 @@ def test_relative_values_have_the_baseline_at_one():
     assert relative([], records[0]).shape == (0, 2)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_the_first_candidate_is_the_baseline_and_none_comes_twice(optimizer):
-    problem = stub_problem(budget=60, optimizer=optimizer)
+@pytest.mark.parametrize(("optimizer", "space"), CHOICES)
+def test_the_first_candidate_is_the_baseline_and_none_comes_twice(optimizer, space):
+    problem = stub_problem(budget=60, optimizer=optimizer, space=space)
     records = records_of(list(generations(problem, InProcessPool())))
     assert records[0].steps == problem.chain.steps
+    assert problem.uniform_keys <= {r.key for r in records[: len(problem.uniform_keys)]}
     assert (records[0].delta, records[0].delta_se) == (0, 0)
     assert len({r.steps for r in records}) == len({r.key for r in records}) == 60
 
@@ -129,6 +134,29 @@ def test_survivors_states_are_kept_and_their_calls_are_not_charged():
         optimizer.tell_generation(asked, points[[r.index for r in generation.records]])
         new = [r.steps for r in generation.records]
         assert [r.calls for r in generation.records] == [20 * c for c in charge(new, kept)]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"), [("nsga2", "NSGA2HASH"), ("random", "RANDOMHASH")]
+)
+def test_the_candidates_of_a_seed_stay_what_they_were(optimizer, expected):
+    """A change of them would change what finished runs' configurations ask for."""
+    problem = stub_problem(steps=20, budget=96, optimizer=optimizer, seed=5)
+    keys = [r.key for r in records_of(list(generations(problem, InProcessPool())))]
+    assert hashlib.sha256(" ".join(keys).encode()).hexdigest()[:12] == expected
+
+
+@pytest.mark.parametrize(("optimizer", "space"), CHOICES)
+def test_resumed_records_are_the_same_to_the_byte(optimizer, space):
+    """Through JSON, as the journal keeps them; cut within a generation and between two."""
+    problem = stub_problem(budget=44, optimizer=optimizer, space=space, segments=3)
+    records = records_of(list(generations(problem, InProcessPool())))
+    lines = [json.dumps(asdict(record)) for record in records]
+    for k in (8, 19, 35):
+        kept = [Record(**json.loads(line)) for line in lines[:k]]
+        kept = [replace(r, steps=tuple((t, w) for t, w in r.steps)) for r in kept]
+        again = records_of(list(generations(problem, InProcessPool(), kept)))
+        assert [json.dumps(asdict(record)) for record in again] == lines
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -10,9 +10,13 @@ from search_spaces import pareto
 from search_spaces.optimizers import OPTIMIZERS, REFERENCE_POINT, make_optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import count_calls
+from search_spaces.spaces import SPACES, make_space
 
 NUM_UNIFORM = len(SPACE.uniform())
 SMALL = PerStepSpace((20, 10, 0), (1.0, 0.5))
+EVOLVING = [name for name in OPTIMIZERS if name != "random"]
+# Each optimizer on the per-step space, each space by each optimizer.
+CHOICES = [(name, space) for space in SPACES for name in OPTIMIZERS]
 
 
 def small_losses(genomes):
@@ -33,52 +37,56 @@ def run(optimizer, losses_of, sizes):
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="nsga3.*nsga2, random"):
+    with pytest.raises(ValueError, match="nsga3.*nsga2, de, one-plus-one, random"):
         make_optimizer("nsga3", SPACE, 0, 8)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_uniform_schedules_come_first(name):
-    asked = make_optimizer(name, SPACE, 0, 8).ask_generation(NUM_UNIFORM)
+@pytest.mark.parametrize(("name", "space"), CHOICES)
+def test_uniform_schedules_come_first_whatever_the_space(name, space):
+    asked = make_optimizer(name, make_space(space, SPACE, 4), 0, 8).ask_generation(NUM_UNIFORM)
     assert [c.genome.tolist() for c in asked] == [g.tolist() for g in SPACE.uniform()]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_same_seed_and_tells_same_candidates_another_seed_others(name):
-    sizes = [24, 12, 8, 8]
-    first = run(make_optimizer(name, SPACE, 3, 8), toy_losses, sizes)[0]
+@pytest.mark.parametrize(("name", "space"), CHOICES)
+def test_same_seed_and_tells_same_candidates_another_seed_others(name, space):
+    sizes, searched = [24, 12, 8, 8], make_space(space, SPACE, 4)
+    first = run(make_optimizer(name, searched, 3, 8), toy_losses, sizes)[0]
     np.random.seed(0)  # the global state has no say
-    assert run(make_optimizer(name, SPACE, 3, 8), toy_losses, sizes)[0] == first
-    assert run(make_optimizer(name, SPACE, 4, 8), toy_losses, sizes)[0][-1] != first[-1]
+    assert run(make_optimizer(name, searched, 3, 8), toy_losses, sizes)[0] == first
+    assert run(make_optimizer(name, searched, 4, 8), toy_losses, sizes)[0][-1] != first[-1]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_replayed_losses_give_the_same_continuation(name):
-    sizes = [24, 12, 8, 5]
-    original = make_optimizer(name, SPACE, 1, 8)
+@pytest.mark.parametrize(("name", "space"), CHOICES)
+def test_replayed_losses_give_the_same_continuation(name, space):
+    sizes, searched = [24, 12, 8, 5], make_space(space, SPACE, 4)
+    original = make_optimizer(name, searched, 1, 8)
     genomes, losses = run(original, toy_losses, sizes)
     journal = iter(json.loads(json.dumps([pairs.tolist() for pairs in losses])))
-    resumed = make_optimizer(name, SPACE, 1, 8)
+    resumed = make_optimizer(name, searched, 1, 8)
     assert run(resumed, lambda _: np.array(next(journal)), sizes)[0] == genomes
     following = [[c.genome.tolist() for c in o.ask_generation(8)] for o in (original, resumed)]
     assert following[0] == following[1]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_no_genome_is_asked_twice_and_all_are_schedules(name):
-    genomes, _ = run(make_optimizer(name, SPACE, 0, 8), toy_losses, [7, 30, 30, 30])
+@pytest.mark.parametrize(("name", "space"), CHOICES)
+def test_no_genome_is_asked_twice_and_all_are_schedules_of_the_space(name, space):
+    searched = make_space(space, SPACE, 4)
+    genomes, _ = run(make_optimizer(name, searched, 0, 8), toy_losses, [7, 30, 30, 30])
     asked = [tuple(genome) for generation in genomes for genome in generation]
-    assert len(set(asked)) == len(asked)
-    for genome in asked:
-        SPACE.decode(np.array(genome))
+    assert len(set(asked)) == len(asked) == 97
+    for genome in asked[NUM_UNIFORM:]:
+        searched.encode(SPACE.decode(np.array(genome)))
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_space_can_be_used_up(name):
-    """3^3 - 1 genomes; a first generation larger than the warm start comes in parts."""
-    genomes, _ = run(make_optimizer(name, SMALL, 0, 8), small_losses, [12] * 5)
+@pytest.mark.parametrize(("name", "space"), CHOICES)
+def test_a_space_can_be_used_up(name, space):
+    """A first generation larger than the warm start comes in parts, the last ones are empty."""
+    searched = make_space(space, SMALL, 3)
+    genomes, _ = run(make_optimizer(name, searched, 0, 8), small_losses, [12] * 6)
     asked = [tuple(genome) for generation in genomes for genome in generation]
-    assert 20 < len(set(asked)) == len(asked) <= 26
+    # 3^3 - 1 genomes; 2^3 - 1, and the uniform schedules of 3, 2 and 1 narrow steps
+    there = 10 if space == "timesteps" else 26
+    assert there - 5 <= len(set(asked)) == len(asked) <= there
     assert len(genomes[0]) > 0
 
 
@@ -96,6 +104,55 @@ def test_bad_losses_are_refused_before_anything_is_told(name, bad):
     twin.tell_generation(twin.ask_generation(2), good)
     sizes = [4, 4, 4]
     assert run(optimizer, small_losses, sizes)[0] == run(twin, small_losses, sizes)[0]
+
+
+@pytest.mark.parametrize("name", EVOLVING)
+def test_survivors_are_of_the_scored_and_no_more_than_the_population(name):
+    optimizer = make_optimizer(name, make_space("timesteps", SPACE, 1), 0, 6)
+    assert optimizer.survivors().shape == (0, 50)
+    genomes, losses = run(optimizer, toy_losses, [24, 12, 12])
+    asked = {tuple(genome): loss for generation, values in zip(genomes, losses, strict=True)
+             for genome, loss in zip(generation, values.tolist(), strict=True)}  # fmt: skip
+    survivors = [tuple(genome) for genome in optimizer.survivors().tolist()]
+    assert len(set(survivors)) == len(survivors) == 6 and set(survivors) <= set(asked)
+    # Uniform schedules of other widths are no parents: the space has no children of theirs.
+    assert all(set(genome) <= {0, 4} for genome in survivors)
+    best = min(loss for genome, (loss, _) in asked.items() if set(genome) <= {0, 4})
+    if name != "one-plus-one":  # there, by its share of the hypervolume
+        assert min(asked[genome][0] for genome in survivors) == best
+
+
+def test_a_child_replaces_the_parent_that_it_dominates_and_goes_where_it_is_dominated():
+    """One parent dominated by its child, one that dominates its child, and two that stay."""
+    optimizer = make_optimizer("de", SPACE, 0, 4)
+    first = optimizer.ask_generation(4)
+    optimizer.tell_generation(first, np.array([(0.8, 0.9), (1.2, 0.6), (1.5, 0.3), (1.9, 0.1)]))
+    parents = {tuple(c.genome): c for c in first}
+    optimizer._first.clear()  # the warm start has no parents
+    children = optimizer.ask_generation(4)
+    known = {c.parameter.uid: c.parameter.losses for c in first}
+    by_parent = dict(zip(known, [(0.1, 0.1), (1.3, 0.7), (1.55, 0.35), (1.95, 0.15)],
+                         strict=True))  # fmt: skip
+    told = np.array([by_parent[c.parameter.heritage["lineage"]] for c in children])
+    optimizer.tell_generation(children, told)
+    expected = {tuple(c.genome) for c, loss in zip(children, told, strict=True) if loss[0] == 0.1}
+    assert len(expected) == 1
+    gone = {tuple(first[0].genome)}
+    survivors = {tuple(genome) for genome in optimizer.survivors().tolist()}
+    assert survivors == expected | (set(parents) - gone)
+
+
+def test_parents_of_one_plus_one_are_the_front_by_its_hypervolume():
+    optimizer = make_optimizer("one-plus-one", SPACE, 0, 3)
+    candidates = optimizer.ask_generation(7)
+    dominated, outside = (1.6, 0.95), (2.5, 0.01)
+    front = [(1.0, 0.9), (1.01, 0.89), (1.2, 0.5), (1.9, 0.2)]
+    optimizer.tell_generation(candidates, np.array([front[0], dominated, outside, *front[1:],
+                                                    (1.95, 0.95)]))  # fmt: skip
+    own = pareto.contributions(np.array(front), REFERENCE_POINT)
+    places = [(0, 3, 4, 5)[i] for i in np.argsort(-own)[:3]]
+    expected = [candidates[i].genome.tolist() for i in places]
+    assert optimizer.survivors().tolist() == expected
 
 
 def test_parents_are_the_best_ranks_in_the_box_then_the_least_crowded():
@@ -121,6 +178,7 @@ def test_nsga2_beats_uniform_schedules_and_random_search_on_the_toy_landscape():
             front = losses[pareto.non_dominated(losses)]
             assert (front <= REFERENCE_POINT).all(axis=1).sum() >= 12
     assert gain["nsga2"] > 1.19 and gain["nsga2"] > gain["random"] + 0.15
+    assert min(gain["de"], gain["one-plus-one"]) > gain["random"] + 0.08
     assert savings["nsga2"] > 0.44 and savings["random"] < 0.1
 
 

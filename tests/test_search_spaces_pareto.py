@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from search_spaces.pareto import (
+    best,
     contributions,
     crowding_distance,
     dominated,
@@ -21,6 +22,17 @@ def dominates(a, b):
 def random_points(seed, count):
     # Integers from a small range: ties in one objective and duplicates are common.
     return np.random.RandomState(seed).randint(0, 7, size=(count, 2)).astype(float)
+
+
+def test_the_best_are_ordered_by_rank_in_the_box_then_by_crowding():
+    points = np.array([
+        [2.5, 0.0], [0.9, 0.9], [1.8, 0.2], [1.0, 0.5], [1.01, 0.49], [1.4, 0.3], [1.9, 0.9],
+    ])  # fmt: skip
+    reference = np.array([2.0, 1.0])
+    # The ends, then those with the widest gaps around them, the dominated, what is beyond the box.
+    assert set(best(points, 2, reference)) == {1, 2}
+    assert best(points, 7, reference)[2:].tolist() == [5, 3, 4, 6, 0]
+    assert best(points, 20, reference).tolist() == best(points, 7, reference).tolist()
 
 
 def area_by_cells(points, reference):

@@ -22,10 +22,12 @@ from pymoo.problems.static import StaticProblem
 from jobs.benchmarks.weighted_ga import POPULATION as DDSM_POPULATION
 from jobs.benchmarks.weighted_ga import RARE, WeightedGa, published_start
 from orchestration.sections import Search
-from search_spaces.optimizers import NUM_ONE_SWITCH, make_optimizer
+from search_spaces.optimizers import NUM_ONE_SWITCH, OPTIMIZERS, make_optimizer
 from search_spaces.per_step import PerStepSpace
+from search_spaces.spaces import SPACES, make_space
 
 POPULATION = Search.model_fields["population"].default  # of stepwise
+SEGMENTS = Search.model_fields["segments"].default
 PYMOO_POPULATION, OPTUNA_POPULATION = 100, 50  # the libraries' defaults
 
 
@@ -45,9 +47,10 @@ class Rival(Protocol):
 class Stepwise:
     """One of our own, in generations of POPULATION."""
 
-    def __init__(self, space: PerStepSpace, seed: int, name: str) -> None:
-        self._optimizer = make_optimizer(name, space, seed, POPULATION)
-        self._empty = np.zeros((0, space.num_genes), dtype=np.int64)
+    def __init__(self, per_step: PerStepSpace, seed: int, optimizer: str, space: str) -> None:
+        searched = make_space(space, per_step, SEGMENTS)
+        self._optimizer = make_optimizer(optimizer, searched, seed, POPULATION)
+        self._empty = np.zeros((0, per_step.num_genes), dtype=np.int64)
 
     def ask(self) -> np.ndarray:
         """See `Rival`."""
@@ -175,9 +178,16 @@ class Optuna:
 
 Maker = Callable[[PerStepSpace, int], Rival]
 
+
+def _ours(optimizer: str, space: str) -> Maker:
+    return lambda per_step, seed: Stepwise(per_step, seed, optimizer, space)
+
+
+# Optimizers by their names on the per-step space, `<optimizer>_<space>` on the others.
 OURS: dict[str, Maker] = {
-    "nsga2": lambda space, seed: Stepwise(space, seed, "nsga2"),
-    "random": lambda space, seed: Stepwise(space, seed, "random"),
+    optimizer if space == "per-step" else f"{optimizer}_{space}": _ours(optimizer, space)
+    for space in SPACES
+    for optimizer in OPTIMIZERS
 }
 # `_warm`: started from our first guesses. DDSM's warm one skips steps, mutates a gene a child and
 # has a population like ours: with 50 a search as short as these ends before it begins.
