@@ -20,9 +20,11 @@ class RunDirectory:
 
     Args:
         path: absolute.
+        shared: where the things lie that runs share; None: beside the run directory.
     """
 
     path: Path
+    shared: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -72,18 +74,22 @@ class RunDirectory:
     @property
     def cache(self) -> Path:
         """What runs side by side share: prepared data and trained feature extractors."""
-        return self.path.parent / "cache"
+        return (self.shared or self.path.parent) / "cache"
 
 
 @contextmanager
-def open_run(path: Path, config: Config) -> Iterator[RunDirectory]:
+def open_run(
+    path: Path, config: Config, shared: Path | None = None
+) -> Iterator[RunDirectory]:
     """Locks a run directory, makes it where it is missing, and saves the configuration.
+
+    `shared` is as of RunDirectory.
 
     Raises:
         MachineError: another process is at work in it, or it can't be written.
         ConfigError: it holds a run of another configuration.
     """
-    run = RunDirectory(path)
+    run = RunDirectory(path, shared)
     with lock(path / ".lock"):
         if run.config.exists():
             different = changes(load(run.config), config)

@@ -7,7 +7,7 @@ driver to read. A worker that dies is started again and goes on from the newest 
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
@@ -79,10 +79,28 @@ def _scaling(train: Train) -> ray.train.ScalingConfig:
     )
 
 
-def _fitting_workers(train: Train) -> int:
-    """A worker for each GPU or else CPU of this node, as long as each has enough rows."""
+def num_at_once(trains: Sequence[Train]) -> int:
+    """How many of these trainings this node has room for beside each other, at least 1.
+
+    GPUs, which a training takes one of for each worker, are never divided.
+    """
+    here = _this_node()
+    if here.get("GPU"):
+        return 1
+    most = max((t.threads * (t.num_workers or _fitting_workers(t)) for t in trains), default=1)
+    return max(1, int(here.get("CPU", 1)) // most)
+
+
+def _this_node() -> dict[str, float]:
+    """What the node of the driver has, by resource."""
     node = ray.get_runtime_context().get_node_id()
     (here,) = (n["Resources"] for n in ray.nodes() if n["NodeID"] == node)
+    return here
+
+
+def _fitting_workers(train: Train) -> int:
+    """A worker for each GPU or else CPU of this node, as long as each has enough rows."""
+    here = _this_node()
     places = int(here.get("GPU", 0)) or int(here.get("CPU", 1)) // train.threads
     return max(1, min(places, train.batch_size // ROWS_OF_A_WORKER))
 
