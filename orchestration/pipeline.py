@@ -213,6 +213,18 @@ def how_to_look(config: Config, run: RunDirectory, child: TrackedRun) -> str:
     return f"make ui RUNS={run.path.parent}   then open   {child.link('http://127.0.0.1:5000')}"
 
 
+def track_generation(child: TrackedRun, generation: Generation) -> None:
+    """Tells MLflow where a search stands."""
+    child.log(
+        {
+            "hypervolume": generation.hypervolume,
+            "best_savings": generation.best_savings,
+            "calls": generation.calls,
+        },
+        generation.num_scored,
+    )
+
+
 def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, say: Say) -> None:
     start = time.monotonic()
     num_replayed = len(journal.records)
@@ -225,14 +237,7 @@ def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, s
         else:
             elapsed_s = time.monotonic() - start
             say(generation_line(generation, problem.settings, elapsed_s, replayed))
-        child.log(
-            {
-                "hypervolume": generation.hypervolume,
-                "best_savings": generation.best_savings,
-                "calls": generation.calls,
-            },
-            generation.num_scored,
-        )
+        track_generation(child, generation)
 
     if num_replayed:
         say(f"search  goes on after {num_replayed} candidates")
