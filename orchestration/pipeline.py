@@ -21,14 +21,14 @@ from orchestration.members import Front, Latency
 from orchestration.plan import follow_plan
 from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
-from orchestration.report import PICTURES, write_pictures
+from orchestration.report import write_pictures
 from orchestration.results import (
     measure_latency,
     score_front,
     write_candidates,
     write_front,
 )
-from orchestration.rundir import RunDirectory
+from orchestration.rundir import PICTURES, RunDirectory
 from orchestration.sampling import sample_widths
 from orchestration.scoring import scoring_pool
 from orchestration.search import Generation, Problem

@@ -13,6 +13,9 @@ from orchestration.config import Config, changes, load, to_yaml
 from orchestration.errors import ConfigError
 from orchestration.files import lock, write_bytes
 
+PICTURES = ("pareto.png", "pareto.html", "schedules.png", "samples.png")
+"""What is drawn of a finished search."""
+
 
 @dataclass(frozen=True)
 class RunDirectory:

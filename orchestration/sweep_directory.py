@@ -13,11 +13,9 @@ from pathlib import Path
 from orchestration.config import changes, load, to_yaml
 from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, disk_errors, lock, write_bytes
-from orchestration.rundir import RunDirectory
+from orchestration.rundir import PICTURES, RunDirectory
 from orchestration.sweep_plan import PlannedSearch
 from orchestration.sweep_sections import SweepConfig
-
-PICTURES = ("latency.json", "pareto.png", "pareto.html", "schedules.png", "samples.png")
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class SweepDirectory:
         run = self.search(planned)
         left = [run.front, run.candidates]
         if planned.supernet is not None:
-            left += [run.path / name for name in PICTURES]
+            left += [run.latency, *(run.path / name for name in PICTURES)]
         return all(path.exists() for path in left)
 
     def link_supernet(self, planned: PlannedSearch) -> None:
