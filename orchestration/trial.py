@@ -106,6 +106,9 @@ def run_searches(
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     journaling = _Journaling(trials)
+    # What Tune calls travels with the trial: it must hold no more than names and numbers.
+    failures = journaling.failures
+    bundles = {name: _bundles(trial.pool) for name, trial in trials.items()}
     parts = {
         name: ray.put((trial.problem, trial.pool, tuple(trial.journal.records)))
         for name, trial in trials.items()
@@ -114,7 +117,7 @@ def run_searches(
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(_trial, parts=parts),
-                lambda config: _resources(trials[config["search"]].pool),
+                lambda config: PlacementGroupFactory(bundles[config["search"]]),
             ),
             param_space={"search": tune.grid_search(list(trials))},
             tune_config=tune.TuneConfig(max_concurrent_trials=max_at_once),
@@ -122,7 +125,7 @@ def run_searches(
                 name="search",
                 storage_path=str(Path(scratch).resolve()),
                 callbacks=[journaling],
-                stop=lambda trial_id, result: result["search"] in journaling.failures,
+                stop=lambda trial_id, result: result["search"] in failures,
                 verbose=0,
             ),
         )
@@ -131,7 +134,10 @@ def run_searches(
         except TuneError as error:
             raise _cause(journaling.error or error) from error
     lost = {result.config["search"]: _cause(result.error) for result in results if result.error}
-    return {**lost, **journaling.failures}
+    for name, trial in trials.items():
+        if trial.journal.stopped is None:
+            lost.setdefault(name, MachineError("the search's trial ended before the search did"))
+    return {**lost, **failures}
 
 
 class _Journaling(tune.Callback):
@@ -180,13 +186,12 @@ class _Journaling(tune.Callback):
         """Has none."""
 
 
-def _resources(pool: Pool | OwnActors) -> PlacementGroupFactory:
+def _bundles(pool: Pool | OwnActors) -> list[dict[str, float]]:
     """What a trial takes: a little for itself, and a place for each actor of its own."""
     bundles = [{"CPU": TRIAL_CPUS}]
     if isinstance(pool, OwnActors):
-        each = cpus_of_actor(pool.num_actors, num_cpus())
-        bundles += [{"CPU": each}] * pool.num_actors
-    return PlacementGroupFactory(bundles)
+        bundles += [{"CPU": cpus_of_actor(pool.num_actors, num_cpus())}] * pool.num_actors
+    return bundles
 
 
 def _trial(config: dict[str, Any], *, parts: Mapping[str, ObjectRef]) -> None:
