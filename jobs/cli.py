@@ -32,6 +32,8 @@ from orchestration.config import Config, load
 from orchestration.errors import ConfigError, MachineError, StepwiseError
 from orchestration.files import write_bytes
 
+Load = Callable[[Path | None, Sequence[str], Path | None], Config]
+
 CONFIGS = Path(__file__).parent / "configs"
 DEFAULT = CONFIGS / "digits.yaml"
 
@@ -62,6 +64,7 @@ def run(
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None,
     *,
     default: Path | Callable[[argparse.Namespace], Path] = DEFAULT,
+    load: Load = load,
     argv: Sequence[str] | None = None,
 ) -> int:
     """Runs a command and returns its exit code; nothing but `--help` leaves it by an exception.
@@ -73,6 +76,7 @@ def run(
         add_arguments: adds the command's own arguments.
         default: the configuration under the user's `--config` and `--set`, or how to find it
             from the arguments.
+        load: reads the configuration: a command may have sections of its own.
         argv: the command line without the program's name; `sys.argv[1:]` by default.
     """
     signals.install()
@@ -83,7 +87,7 @@ def run(
     except ConfigError as error:
         return _say(name, error.exit_code, f"error: {error}")
     try:
-        main(_prepare(arguments, default))
+        main(_prepare(arguments, default, load))
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return _fail(name, error, arguments)
     if signals.received() is not None:  # and somebody on the way has swallowed the exception
@@ -100,7 +104,9 @@ def check_within(option: str, value: int, least: int, most: int | None = None) -
 
 
 def _prepare(
-    arguments: argparse.Namespace, default: Path | Callable[[argparse.Namespace], Path]
+    arguments: argparse.Namespace,
+    default: Path | Callable[[argparse.Namespace], Path],
+    load: Load,
 ) -> Invocation:
     logging.basicConfig(level=logging.WARNING)
     if arguments.debug:

@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -21,8 +22,10 @@ from pydantic_core import ErrorDetails
 
 from orchestration.errors import ConfigError
 from orchestration.files import Json
-from orchestration.sections import KEYS, Config, show
+from orchestration.sections import Config, keys_of, show
 from orchestration.yaml_values import parse_value, read_yaml
+
+Kind = TypeVar("Kind", bound=Config)
 
 PLAIN = {
     "int_type": "a whole number",
@@ -32,6 +35,7 @@ PLAIN = {
     "string_type": "a text (a number in quotes: '\"5\"')",
     "path_type": "a path",
     "tuple_type": "a list, such as [1, 2]",
+    "too_short": "at least one value",
 }
 """pydantic's error types in the words of someone who writes YAML."""
 
@@ -61,27 +65,35 @@ There they are left out of fingerprints, so that what was made before them is fo
 """
 
 
-def load(path: Path | None, overrides: Sequence[str] = (), default: Path | None = None) -> Config:
+def load(
+    path: Path | None,
+    overrides: Sequence[str] = (),
+    default: Path | None = None,
+    kind: type[Kind] = Config,
+) -> Kind:
     """The effective configuration of a command.
 
     Args:
         path: the user's own YAML file, if any.
         overrides: "section.key=value" each; the value is YAML.
         default: the command's own YAML file, the layer under the user's.
+        kind: of configuration: a command may have sections of its own.
 
     Raises:
         ConfigError: a file is missing or is no YAML, a key is unknown, a value is not acceptable.
     """
-    values: dict[str, Json] = {section: {} for section in Config.model_fields}
+    values: dict[str, Json] = {section: {} for section in kind.model_fields}
     for layer in (default, path):
         if layer is not None:
             values = _merge(values, read_yaml(layer))
     for override in overrides:
         values = _merge(values, _parse_override(override))
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+    return _validate(values, kind)
+
+
+def overlay(config: Config, values: Mapping[str, Json]) -> Config:
+    """A configuration with some values, by section, in place of its own; ConfigError as `load`."""
+    return _validate(_merge(config.model_dump(mode="json"), values), type(config))
 
 
 def to_yaml(config: Config) -> str:
@@ -100,9 +112,10 @@ def fingerprint(config: Config, *sections: str) -> str:
 
 def decisive(config: Config, *sections: str) -> dict[str, Json]:
     """The values that decide which bits come out, by key, of some sections or of all."""
-    unknown = set(sections) - set(Config.model_fields)
+    known = list(type(config).model_fields)
+    unknown = set(sections) - set(known)
     if unknown:
-        raise ValueError(f"sections {sorted(unknown)}: expected some of {[*Config.model_fields]}")
+        raise ValueError(f"sections {sorted(unknown)}: expected some of {known}")
     return {
         key: value
         for key, value in flatten(config).items()
@@ -125,6 +138,13 @@ def changes(old: Config, new: Config) -> list[str]:
 def flatten(config: Config) -> dict[str, Json]:
     """Every value by its key, such as `search.budget`."""
     return dict(_flatten(config.model_dump(mode="json")))
+
+
+def _validate(values: Mapping[str, Json], kind: type[Kind]) -> Kind:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, kind)) from None
 
 
 def _merge(base: Mapping[str, Json], over: Mapping[str, Json]) -> dict[str, Json]:
@@ -154,16 +174,16 @@ def _parse_override(text: str) -> dict[str, Json]:
     return parsed
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, kind: type[Config]) -> str:
     """The first mistake in one line, unknown keys before wrong values, and how many there are."""
     mistakes = sorted(
         error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden"
     )
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    return _explain_one(mistakes[0]) + more
+    return _explain_one(mistakes[0], kind) + more
 
 
-def _explain_one(mistake: ErrorDetails) -> str:
+def _explain_one(mistake: ErrorDetails, kind: type[Config]) -> str:
     if mistake["type"] == "wrong":
         return mistake["msg"]
     key = ""
@@ -172,22 +192,24 @@ def _explain_one(mistake: ErrorDetails) -> str:
     key, value = key.lstrip("."), mistake["input"]
     if mistake["type"] == "extra_forbidden":
         inner = next((f".{name}" for name in value), "") if isinstance(value, dict) else ""
-        return f"{key}{inner}: unknown key; {_suggest(key + inner)}"
+        return f"{key}{inner}: unknown key; {_suggest(key + inner, kind)}"
     if mistake["type"] == "model_type":
-        names = ", ".join(name for name in KEYS if name.startswith(f"{key}."))
-        return f"{key}: got {show(value)}, expected a section with {names}"
+        names = ", ".join(name for name in keys_of(kind) if name.startswith(f"{key}."))
+        expected = f"a section with {names}" if names else "sections with keys"
+        return f"{key}: got {show(value)}, expected {expected}"
     expected = PLAIN.get(mistake["type"], mistake["msg"].removeprefix("Input should be "))
     return f"{key}: got {show(value)}, expected {expected}"
 
 
-def _suggest(unknown: str) -> str:
+def _suggest(unknown: str, kind: type[Config]) -> str:
     """The nearest key by its whole name, else (section forgotten or wrong) by its last part."""
-    whole = difflib.get_close_matches(unknown, KEYS, n=1, cutoff=0.75)
-    last_parts = {key.rpartition(".")[2]: key for key in reversed(KEYS)}
+    keys = keys_of(kind)
+    whole = difflib.get_close_matches(unknown, keys, n=1, cutoff=0.75)
+    last_parts = {key.rpartition(".")[2]: key for key in reversed(keys)}
     last = difflib.get_close_matches(unknown.rpartition(".")[2], last_parts, n=1, cutoff=0.75)
     if whole or last:
         return f"did you mean '{whole[0] if whole else last_parts[last[0]]}'?"
-    return "expected one of the sections " + ", ".join(Config.model_fields)
+    return "expected one of the sections " + ", ".join(kind.model_fields)
 
 
 def _flatten(values: Mapping[str, Mapping[str, Json]]) -> Iterator[tuple[str, Json]]:

@@ -14,21 +14,21 @@ from orchestration.config import Config, fingerprint, flatten
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
 from orchestration.extractor import ensure_extractor
-from orchestration.files import read_json, write_bytes
+from orchestration.files import Json, read_json, write_bytes
 from orchestration.image_grids import samples_png
 from orchestration.journal import Journal
 from orchestration.members import Front, Latency
 from orchestration.plan import follow_plan
 from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
-from orchestration.report import PICTURES, write_pictures
+from orchestration.report import write_pictures
 from orchestration.results import (
     measure_latency,
     score_front,
     write_candidates,
     write_front,
 )
-from orchestration.rundir import RunDirectory
+from orchestration.rundir import PICTURES, RunDirectory
 from orchestration.sampling import sample_widths
 from orchestration.scoring import scoring_pool
 from orchestration.search import Generation, Problem
@@ -131,33 +131,69 @@ def search_front(
     config: Config, run: RunDirectory, chosen: Setting, track: TrackedRun, say: Say
 ) -> Outcome:
     """Searches, scores the front again, and writes all that a run leaves behind."""
-    problem = Problem(setting.baseline(config), setting.space(config), chosen.macs, config.search)
-    journal = Journal(run.journal, search_fingerprint(config, chosen))
-    about = {key: value for key, value in flatten(config).items() if key in TELLING}
+    problem, journal = open_search(config, run, chosen)
     with (
         scoring_pool(config, chosen) as pool,
-        track.child("search", f"search {identity_of(run.path)}", about) as child,
+        track.child("search", f"search {identity_of(run.path)}", about(config)) as child,
     ):
-        if journal.records and not run.plan.exists():
-            raise DataError(
-                f"{run.plan} is missing, by which {run.journal.name} was scored: expected it back,"
-                " or another --out"
-            )
         follow_plan(config, run, chosen, problem, pool)
         if journal.stopped is None:
             _search(problem, pool, journal, child, say)
         say(f"search  done: {journal.stopped}")
-        write_candidates(run, journal.records)
-        if not run.front.exists():
-            write_front(run, score_front(config, chosen, problem, pool, journal.records, say))
-        front = read_json(run.front)
-        latency: dict[str, Latency] = {}
-        if chosen.image_shape is not None:
-            latency = _pictures(run, pool, front, say)
-            child.write(run.front, *(run.path / name for name in PICTURES))
-        child.front(front, latency)
-        look = _how_to_look(config, run, child)
+        front, latency = write_results(config, run, chosen, problem, journal, pool, say)
+        track_results(run, front, latency, child)
+        look = how_to_look(config, run, child)
     return Outcome(front, latency, look)
+
+
+def about(config: Config) -> dict[str, Json]:
+    """What a search's run in MLflow says of it."""
+    return {key: value for key, value in flatten(config).items() if key in TELLING}
+
+
+def open_search(
+    config: Config, run: RunDirectory, chosen: Setting
+) -> tuple[Problem, Journal]:
+    """What is searched, and the journal of what was found so far.
+
+    Raises:
+        DataError: the journal is damaged, or its plan is missing.
+        ConfigError: the journal is another search's.
+    """
+    problem = Problem(setting.baseline(config), setting.space(config), chosen.macs, config.search)
+    journal = Journal(run.journal, search_fingerprint(config, chosen))
+    if journal.records and not run.plan.exists():
+        raise DataError(
+            f"{run.plan} is missing, by which {run.journal.name} was scored: expected it back,"
+            " or another --out"
+        )
+    return problem, journal
+
+
+def write_results(
+    config: Config,
+    run: RunDirectory,
+    chosen: Setting,
+    problem: Problem,
+    journal: Journal,
+    pool: Pool,
+    say: Say,
+) -> tuple[Front, dict[str, Latency]]:
+    """Scores the front of a search that has stopped again; writes all but what is there."""
+    write_candidates(run, journal.records)
+    if not run.front.exists():
+        write_front(run, score_front(config, chosen, problem, pool, journal.records, say))
+    front = read_json(run.front)
+    return front, {} if chosen.image_shape is None else _pictures(run, pool, front, say)
+
+
+def track_results(
+    run: RunDirectory, front: Front, latency: dict[str, Latency], child: TrackedRun
+) -> None:
+    """Tells MLflow of a front and its pictures, which the stub has none of."""
+    if latency:
+        child.write(run.front, *(run.path / name for name in PICTURES))
+    child.front(front, latency)
 
 
 def search_fingerprint(config: Config, chosen: Setting) -> str:
@@ -174,11 +210,24 @@ def _pictures(run: RunDirectory, pool: Pool, front: Front, say: Say) -> dict[str
     return read_json(run.latency)
 
 
-def _how_to_look(config: Config, run: RunDirectory, child: TrackedRun) -> str:
+def how_to_look(config: Config, run: RunDirectory, child: TrackedRun) -> str:
+    """How to open MLflow's UI on what a command has found."""
     uri = tracking_uri(config, run)
     if uri.startswith("http"):
         return child.link(uri)
     return f"make ui RUNS={run.path.parent}   then open   {child.link('http://127.0.0.1:5000')}"
+
+
+def track_generation(child: TrackedRun, generation: Generation) -> None:
+    """Tells MLflow where a search stands."""
+    child.log(
+        {
+            "hypervolume": generation.hypervolume,
+            "best_savings": generation.best_savings,
+            "calls": generation.calls,
+        },
+        generation.num_scored,
+    )
 
 
 def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, say: Say) -> None:
@@ -193,14 +242,7 @@ def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, s
         else:
             elapsed_s = time.monotonic() - start
             say(generation_line(generation, problem.settings, elapsed_s, replayed))
-        child.log(
-            {
-                "hypervolume": generation.hypervolume,
-                "best_savings": generation.best_savings,
-                "calls": generation.calls,
-            },
-            generation.num_scored,
-        )
+        track_generation(child, generation)
 
     if num_replayed:
         say(f"search  goes on after {num_replayed} candidates")

@@ -5,9 +5,14 @@ actor, which keeps the states that later candidates can start from. Where there 
 than actors, the population is cut too, into runs of lexicographic neighbours (subtrees). Blocks
 are put together in image order, so neither the number of actors nor the order of arrival changes
 a bit. A lost actor is started again by Ray, and its tasks run again to the same bits.
+
+Several pools may go through the same actors, one for each search of a sweep: an actor keeps the
+scorers of those that it last worked for, as many as it was told to, and builds one when it is
+first asked for it.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -192,15 +197,20 @@ def start_pool(
     make_scorer: Callable[..., Scorer], args: Sequence[object], num_actors: int, batch_size: int
 ) -> Pool:
     """Starts actors, each holding `make_scorer(*args)`; returns before they are ready."""
+    shared = ray.put((make_scorer, tuple(args)))  # one copy for all actors
+    pool = Pool(start_actors(num_actors), batch_size, shared)
+    pool.keep([])  # each builds its scorer
+    return pool
+
+
+def start_actors(num_actors: int, num_scorers: int = 1) -> list[ActorHandle]:
+    """Starts actors that hold no scorer yet, and at most `num_scorers` of them at a time."""
     actor_class = ray.remote(
         num_cpus=cpus_of_actor(num_actors, num_cpus()),
         max_restarts=NUM_RESTARTS,
         max_task_retries=NUM_RESTARTS,
     )(_ScorerActor)
-    shared = ray.put((make_scorer, tuple(args)))  # one copy for all actors
-    pool = Pool([actor_class.remote() for _ in range(num_actors)], batch_size, shared)
-    pool.keep([])  # each builds its scorer
-    return pool
+    return [actor_class.remote(num_scorers) for _ in range(num_actors)]
 
 
 def cpus_of_actor(num_actors: int, cpus: int) -> float:
@@ -209,23 +219,29 @@ def cpus_of_actor(num_actors: int, cpus: int) -> float:
 
 
 class _ScorerActor:
-    """A `Scorer` behind Ray, built at its first call, and again after a restart or a `remake`.
+    """`Scorer`s behind Ray, each built at its first call, and again after a restart.
 
-    What it is built from comes with every call, as a reference: Ray warns on stderr of actors
+    What one is built from comes with every call, as a reference: Ray warns on stderr of actors
     that have it as an argument of their constructor.
+
+    Args:
+        num_scorers: held at a time; the one that was not used for longest goes.
     """
 
-    def __init__(self) -> None:
-        self.scorer: Scorer | None = None
-        self.made_from: ObjectRef | None = None
+    def __init__(self, num_scorers: int) -> None:
+        self.num_scorers = num_scorers
+        self.scorers: OrderedDict[ObjectRef, Scorer] = OrderedDict()
 
     def call(self, shared: list[ObjectRef], method: str, *args: object) -> object:
-        """The answer of a method of the scorer."""
-        if self.made_from != shared[0]:
-            make_scorer, parts = ray.get(shared[0])
-            self.scorer = make_scorer(*parts)
-            self.made_from = shared[0]
-        return getattr(self.scorer, method)(*args)
+        """The answer of a method of the scorer that is made from `shared`."""
+        (made_from,) = shared
+        if made_from not in self.scorers:
+            while len(self.scorers) >= self.num_scorers:
+                self.scorers.popitem(last=False)  # before the next one takes its memory
+            make_scorer, parts = ray.get(made_from)
+            self.scorers[made_from] = make_scorer(*parts)
+        self.scorers.move_to_end(made_from)
+        return getattr(self.scorers[made_from], method)(*args)
 
     def score(
         self,

@@ -14,12 +14,11 @@ from orchestration.front_page import pareto_html
 from orchestration.front_plot import pareto_png
 from orchestration.image_grids import samples_png
 from orchestration.members import Front, NamedMember, all_schedules, front_members
+from orchestration.rundir import PICTURES
 from orchestration.schedule_plot import schedules_png
 
 NUM_FURTHER = 5
 """Rows of samples.png after those of the baseline and the recommended member."""
-
-PICTURES = ("pareto.png", "pareto.html", "schedules.png", "samples.png")
 
 
 def pictured(front: Front) -> list[NamedMember]:

@@ -13,6 +13,9 @@ from orchestration.config import Config, changes, load, to_yaml
 from orchestration.errors import ConfigError
 from orchestration.files import lock, write_bytes
 
+PICTURES = ("pareto.png", "pareto.html", "schedules.png", "samples.png")
+"""What is drawn of a finished search."""
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -20,9 +23,11 @@ class RunDirectory:
 
     Args:
         path: absolute.
+        shared: where the things lie that runs share; None: beside the run directory.
     """
 
     path: Path
+    shared: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -72,18 +77,22 @@ class RunDirectory:
     @property
     def cache(self) -> Path:
         """What runs side by side share: prepared data and trained feature extractors."""
-        return self.path.parent / "cache"
+        return (self.shared or self.path.parent) / "cache"
 
 
 @contextmanager
-def open_run(path: Path, config: Config) -> Iterator[RunDirectory]:
+def open_run(
+    path: Path, config: Config, shared: Path | None = None
+) -> Iterator[RunDirectory]:
     """Locks a run directory, makes it where it is missing, and saves the configuration.
+
+    `shared` is as of RunDirectory.
 
     Raises:
         MachineError: another process is at work in it, or it can't be written.
         ConfigError: it holds a run of another configuration.
     """
-    run = RunDirectory(path)
+    run = RunDirectory(path, shared)
     with lock(path / ".lock"):
         check_same(path, config)
         write_bytes(run.config, to_yaml(config).encode())

@@ -329,9 +329,17 @@ class Config(Section):
             raise wrong("diffusion.prediction", diffusion.prediction, expected)
 
 
-KEYS = [
-    f"{section}.{key}"
-    for section, field in Config.model_fields.items()
-    for key in field.annotation.model_fields
-]
-"""Every key of the configuration, in the order of the file."""
+def keys_of(kind: type[Config]) -> list[str]:
+    """Every key of a kind of configuration, in the order of the file."""
+    return [
+        f"{section}.{key}"
+        for section, field in kind.model_fields.items()
+        for key in field.annotation.model_fields
+    ]
+
+
+SUPERNET_SECTIONS = ("data", "network", "diffusion", "supernet", "train")
+"""What determines the weights of a supernet, with the data themselves and the code."""
+
+KEYS = keys_of(Config)
+"""Every key of the configuration that all commands share."""

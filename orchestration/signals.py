@@ -34,7 +34,13 @@ def received() -> int | None:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A signal that comes meanwhile is raised at the end; only for what ends within seconds."""
+    """A signal that comes meanwhile is raised at the end; only for what ends within seconds.
+
+    In other threads than the main one nothing is held, since no signal is raised there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = len(_received)
     _holding.append(None)
     try:

@@ -45,7 +45,7 @@ def schedule_runs(front: Front, latency: Mapping[str, Latency]) -> list[Schedule
     return [
         ScheduleRun(
             name=entry.title,
-            metrics=metrics_of(entry, latency.get(entry.member["key"])),
+            metrics=metrics_of(entry, front, latency.get(entry.member["key"])),
             params={
                 "role": entry.role,
                 "key": entry.member["key"],
@@ -58,11 +58,12 @@ def schedule_runs(front: Front, latency: Mapping[str, Latency]) -> list[Schedule
     ]
 
 
-def metrics_of(entry: NamedMember, latency: Latency | None) -> Metrics:
+def metrics_of(entry: NamedMember, front: Front, latency: Latency | None) -> Metrics:
     """Metrics by name; differences and intervals as in `front.json`."""
     member = entry.member
     metrics: Metrics = {
         "quality": member["quality"],
+        "relative_quality": member["quality"] / front["baseline"]["quality"],
         "quality_low": member["quality_ci"][0],
         "quality_high": member["quality_ci"][1],
         "delta_low": member["delta_ci"][0],
@@ -81,7 +82,7 @@ def metrics_of(entry: NamedMember, latency: Latency | None) -> Metrics:
 def search_metrics(front: Front, latency: Mapping[str, Latency]) -> Metrics:
     """What a search has come to, by which searches are compared: its recommended schedule."""
     chosen = next(e for e in all_schedules(front) if e.member["key"] == front["recommended"])
-    metrics = metrics_of(chosen, latency.get(front["recommended"]))
+    metrics = metrics_of(chosen, front, latency.get(front["recommended"]))
     summary = {f"recommended/{name}": value for name, value in metrics.items()}
     if front["hypervolume_uniform"]:
         summary["front/hypervolume_ratio"] = front["hypervolume"] / front["hypervolume_uniform"]
@@ -96,7 +97,7 @@ def front_note(front: Front, latency: Mapping[str, Latency]) -> str:
     return f"{table}\n\nTo see it charted, choose its view under *Views* in the list of runs."
 
 
-def front_view(name: str, run_filter: str, created_ms: int) -> str:
+def front_view(name: str, run_filter: str, created_ms: int, quality: str = "quality") -> str:
     """A saved view of MLflow's UI that charts quality against cost; the value of its tag.
 
     Runs are sorted by savings, for sorted by anything but their age they are not folded away
@@ -106,6 +107,7 @@ def front_view(name: str, run_filter: str, created_ms: int) -> str:
         name: in the menu of views.
         run_filter: which runs, in MLflow's filter syntax.
         created_ms: time of creation, milliseconds since 1970.
+        quality: the metric that is charted, `relative_quality` where data sets are compared.
     """
     charts = [
         {
@@ -116,11 +118,11 @@ def front_view(name: str, run_filter: str, created_ms: int) -> str:
             "deleted": False,
             "isGenerated": False,
             "xaxis": {"key": metric, "type": "METRIC"},
-            "yaxis": {"key": "quality", "type": "METRIC"},
+            "yaxis": {"key": quality, "type": "METRIC"},
         }
         for metric in ("macs", "savings", "latency_ms")
     ]
-    metrics = ("quality", "savings", "savings_uniform", "speedup")
+    metrics = (quality, "savings", "savings_uniform", "speedup")
     columns = [STRIP_COLUMN, *(f"metrics.`{metric}`" for metric in metrics)]
     section = {"display": True, "isReordered": True, "deleted": False, "isGenerated": False}
     state = {

@@ -167,20 +167,26 @@ class TrackedRun:
             self._summarize(front, latency)
             self.command.save_view(f"{self.command.name}: front")
 
-    def save_view(self, name: str) -> None:
-        """Saves a view of the UI that charts the fronts of this command; `link` opens it."""
+    def save_view(self, name: str, quality: str = "quality") -> None:
+        """Saves a view of the UI that charts the fronts of this command; `link` opens it.
+
+        Args:
+            name: in the menu of views.
+            quality: the metric of the vertical axis.
+        """
         experiment_id = self._tracker.experiment_id
-        content = front_view(name, f"tags.`{COMMAND}` = '{self.run_id}'", self._created_ms)
+        run_filter = f"tags.`{COMMAND}` = '{self.run_id}'"
+        content = front_view(name, run_filter, self._created_ms, quality)
         self._client.set_experiment_tag(experiment_id, view_tag(self.run_id), content)
         for tag in outdated_views(self._client.get_experiment(experiment_id).tags):
             self._client.delete_experiment_tag(experiment_id, tag)
 
     def link(self, server: str) -> str:
-        """Where the UI at `server` (such as "http://127.0.0.1:5000") shows the saved view."""
+        """Where the UI at `server` (such as "http://127.0.0.1:5000") shows the command's view."""
         return (
             f"{server}/#/experiments/{self._tracker.experiment_id}/runs"
             "?workflowType=machine_learning&compareRunsMode=CHART"
-            f"&viewStateShareKey={view_key(self.run_id)}"
+            f"&viewStateShareKey={view_key(self.command.run_id)}"
         )
 
     def __enter__(self) -> Self:

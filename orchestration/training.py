@@ -26,6 +26,7 @@ from orchestration.files import (
     sha256_of,
     write_json,
 )
+from orchestration.sections import SUPERNET_SECTIONS
 from orchestration.training_fit import fit
 from orchestration.training_state import (
     Row,
@@ -36,7 +37,6 @@ from orchestration.training_state import (
 )
 
 SUPERNET, HISTORY, CHECKPOINTS = "supernet", "training.json", "training"
-SECTIONS = ("data", "network", "diffusion", "supernet", "train")
 ROOT = Path(__file__).parents[1]
 CODE = (
     *(f"models/{name}.py" for name in ("diffusion", "ema", "losses", "networks", "noise")),
@@ -89,7 +89,7 @@ def train(
 def _asked(config: Config, data_folder: Path) -> dict[str, Json]:
     """What decides which supernet a training gives, the code apart."""
     data = sha256_of(data_folder / MANIFEST)
-    return {"training": fingerprint(config, *SECTIONS), "data": data}
+    return {"training": fingerprint(config, *SUPERNET_SECTIONS), "data": data}
 
 
 def _run_name(asked: dict[str, Json]) -> str:

@@ -7,7 +7,7 @@ driver to read. A worker that dies is started again and goes on from the newest 
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from functools import partial
 from pathlib import Path
@@ -61,7 +61,7 @@ def fit(
 
 def _scaling(train: Train) -> ray.train.ScalingConfig:
     """Workers and what each of them takes: a GPU where the cluster has any."""
-    num_gpus = int(ray.cluster_resources().get("GPU", 0))
+    num_gpus = _num_gpus()
     num_workers = train.num_workers or _fitting_workers(train, num_gpus)
     if num_workers * train.threads > num_cpus():
         raise MachineError(
@@ -79,14 +79,36 @@ def _scaling(train: Train) -> ray.train.ScalingConfig:
     )
 
 
+def num_at_once(trains: Sequence[Train]) -> int:
+    """How many of these trainings this node has room for beside each other, at least 1.
+
+    GPUs, which a training takes one of for each worker, are never divided.
+    """
+    if _num_gpus():
+        return 1
+    most = max((t.threads * (t.num_workers or _fitting_workers(t, 0)) for t in trains), default=1)
+    return max(1, int(_this_node().get("CPU", 1)) // most)
+
+
+def _num_gpus() -> int:
+    """GPUs of the whole cluster."""
+    return int(ray.cluster_resources().get("GPU", 0))
+
+
+def _this_node() -> dict[str, float]:
+    """What the node of the driver has, by resource."""
+    node = ray.get_runtime_context().get_node_id()
+    (here,) = (n["Resources"] for n in ray.nodes() if n["NodeID"] == node)
+    return here
+
+
 def _fitting_workers(train: Train, num_gpus: int) -> int:
     """As many workers as have enough rows each, and a place.
 
     That is a GPU of this node; where it has none, one of the cluster's; where that has none, a CPU
     of this node. CPUs must do for all, but one worker is asked for in any case.
     """
-    node = ray.get_runtime_context().get_node_id()
-    (here,) = (n["Resources"] for n in ray.nodes() if n["NodeID"] == node)
+    here = _this_node()
     places = num_cpus() if num_gpus else int(here.get("CPU", 1))
     places //= train.threads
     if num_gpus:

@@ -1,6 +1,6 @@
-"""One Ray Tune trial is one search.
+"""One Ray Tune trial is one search; all searches of a command are one experiment.
 
-The trial runs wherever Tune places it and touches no disk: each generation's records travel to
+A trial runs wherever Tune places it and touches no disk: each generation's records travel to
 the driver in `tune.report`, which returns only after the driver's callback has written them to
 the journal. A resume hands the journal's records to a fresh trial, which replays them; nothing is
 restored from Tune's own state.
@@ -8,19 +8,21 @@ restored from Tune's own state.
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ray import tune
+import ray
+from ray import ObjectRef, tune
 from ray.exceptions import RayError, RayTaskError
-from ray.tune import TuneError
+from ray.tune import PlacementGroupFactory, TuneError
 
-from orchestration.errors import MachineError
+from orchestration.cluster import num_cpus
+from orchestration.errors import DataError, MachineError
 from orchestration.journal import Journal, Record
-from orchestration.pool import Pool
+from orchestration.pool import Pool, cpus_of_actor, start_actors
 from orchestration.search import Generation, Problem, search
 from search_spaces.optimizers import make_optimizer
 
@@ -30,97 +32,188 @@ OnGeneration = Callable[[Generation], None]
 TRIAL_CPUS = 0.05
 
 
+@dataclass(frozen=True)
+class OwnActors:
+    """Scoring actors that a trial starts for itself, in its own placement group.
+
+    Args:
+        num_actors: how many.
+        batch_size: images a task.
+        shared: what their scorers are made from.
+    """
+
+    num_actors: int
+    batch_size: int
+    shared: ObjectRef
+
+    def start(self) -> Pool:
+        """The pool; to be called in the trial."""
+        return Pool(start_actors(self.num_actors), self.batch_size, self.shared)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A search to run.
+
+    Args:
+        problem: what is searched.
+        pool: that scores, or what the trial is to start one from.
+        journal: grows by each generation; what is in it already is replayed.
+        on_generation: called in the driver once a generation is in the journal.
+    """
+
+    problem: Problem
+    pool: Pool | OwnActors
+    journal: Journal
+    on_generation: OnGeneration
+
+
 def run_search(
     problem: Problem,
     pool: Pool,
     journal: Journal,
     on_generation: OnGeneration,
 ) -> None:
-    """Runs the search as a Tune trial until it stops, the journal growing by each generation.
+    """Runs one search as a Tune trial until it stops, the journal growing by each generation.
 
     Raises:
         Exception: what the trial, the journal or `on_generation` raised, as itself.
         MachineError: the trial was lost, or Tune failed.
     """
+    failures = run_searches({"search": Trial(problem, pool, journal, on_generation)})
+    for error in failures.values():
+        raise error
+
+
+def run_searches(
+    trials: Mapping[str, Trial], max_at_once: int | None = None
+) -> dict[str, Exception]:
+    """Runs searches as the trials of one experiment, as many at once as the cluster has room for.
+
+    Args:
+        trials: by name.
+        max_at_once: no more than so many, even where there is room.
+
+    Returns:
+        Why searches failed, by name; the others have stopped by their own rules.
+
+    Raises:
+        Exception: what hinders all of them, such as a full disk, or what `on_generation` raised.
+        MachineError: Tune failed.
+    """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     # Tune would swallow an interruption and return as if the search were done.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    journaling = _Journaling(journal, on_generation)
+    journaling = _Journaling(trials)
+    # What Tune calls travels with the trial: it must hold no more than names and numbers.
+    failures = journaling.failures
+    bundles = {name: _bundles(trial.pool) for name, trial in trials.items()}
+    parts = {
+        name: ray.put((trial.problem, trial.pool, tuple(trial.journal.records)))
+        for name, trial in trials.items()
+    }
     with TemporaryDirectory(prefix="stepwise-tune-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(
-                    _trial, problem=problem, pool=pool, records=tuple(journal.records)
-                ),
-                {"cpu": TRIAL_CPUS},
+                tune.with_parameters(_trial, parts=parts),
+                lambda config: PlacementGroupFactory(bundles[config["search"]]),
             ),
-            param_space={
-                "optimizer": problem.settings.optimizer,
-                "seed": problem.settings.seed,
-            },
+            param_space={"search": tune.grid_search(list(trials))},
+            tune_config=tune.TuneConfig(max_concurrent_trials=max_at_once),
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=str(Path(scratch).resolve()),
                 callbacks=[journaling],
+                stop=lambda trial_id, result: result["search"] in failures,
                 verbose=0,
             ),
         )
         try:
-            errors = tuner.fit().errors
+            results = tuner.fit()
         except TuneError as error:
-            errors = [journaling.error or error]
-    for error in errors:
-        raise _cause(error)
+            raise _cause(journaling.error or error) from error
+    lost = {result.config["search"]: _cause(result.error) for result in results if result.error}
+    for name, trial in trials.items():
+        if trial.journal.stopped is None:
+            lost.setdefault(name, MachineError("the search's trial ended before the search did"))
+    return {**lost, **failures}
 
 
 class _Journaling(tune.Callback):
-    """Writes what the trial reports to the journal before the trial may go on."""
+    """Writes what a trial reports to its journal before the trial may go on.
 
-    def __init__(self, journal: Journal, on_generation: OnGeneration) -> None:
-        self.journal = journal
-        self.on_generation = on_generation
+    Attributes:
+        error: what ended the experiment.
+        failures: by the name of a search, why its journal does not take what it reports.
+    """
+
+    def __init__(self, trials: Mapping[str, Trial]) -> None:
+        self.trials = trials
         self.error: Exception | None = None
+        self.failures: dict[str, Exception] = {}
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: object, result: dict[str, Any], **info: object
     ) -> None:
+        name = result["search"]
         try:
-            self._take(result)
+            if name not in self.failures:
+                self._take(self.trials[name], result)
         except Exception as error:
+            if isinstance(error, DataError) and len(self.trials) > 1:
+                self.failures[name] = error  # the trial ends at its next report
+                return
             self.error = error  # of which Tune passes on no more than the text
             raise
 
-    def _take(self, result: dict[str, Any]) -> None:
+    def _take(self, trial: Trial, result: dict[str, Any]) -> None:
         generation = Generation(
             **{
                 **{name: result[name] for name in Generation.__dataclass_fields__},
                 "records": tuple(Record(**record) for record in result["records"]),
             }
         )
-        self.journal.append(generation.records)
-        self.on_generation(generation)
+        trial.journal.append(generation.records)
+        trial.on_generation(generation)
         if generation.stop is not None:
-            self.journal.stop(generation.stop)
+            trial.journal.stop(generation.stop)
 
     def get_state(self) -> None:
-        """Has none: the journal is the truth."""
+        """Has none: the journals are the truth."""
 
     def set_state(self, state: object) -> None:
         """Has none."""
 
 
-def _trial(
-    config: dict[str, Any], *, problem: Problem, pool: Pool, records: Sequence[Record]
-) -> None:
+def _bundles(pool: Pool | OwnActors) -> list[dict[str, float]]:
+    """What a trial takes: a little for itself, and a place for each actor of its own."""
+    bundles = [{"CPU": TRIAL_CPUS}]
+    if isinstance(pool, OwnActors):
+        bundles += [{"CPU": cpus_of_actor(pool.num_actors, num_cpus())}] * pool.num_actors
+    return bundles
+
+
+def _trial(config: dict[str, Any], *, parts: Mapping[str, ObjectRef]) -> None:
+    problem, scoring, records = ray.get(parts[config["search"]])
+    own = isinstance(scoring, OwnActors)
+    pool = scoring.start() if own else scoring
     start = time.monotonic()
+    settings = problem.settings
     optimizer = make_optimizer(
-        config["optimizer"], problem.searched, config["seed"], problem.settings.population
+        settings.optimizer, problem.searched, settings.seed, settings.population
     )
-    for generation in search(problem, optimizer, pool, records, lambda: time.monotonic() - start):
-        tune.report({**asdict(generation), "done": generation.stop is not None})
-        if generation.stop is not None:
-            return
+    try:
+        for generation in search(
+            problem, optimizer, pool, records, lambda: time.monotonic() - start
+        ):
+            report = {**asdict(generation), "done": generation.stop is not None}
+            tune.report({**report, "search": config["search"]})
+            if generation.stop is not None:
+                return
+    finally:
+        if own:
+            pool.close()
 
 
 def _cause(error: Exception) -> Exception:

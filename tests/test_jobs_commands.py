@@ -12,7 +12,7 @@ from orchestration.files import canonical_json, lock, write_json, write_manifest
 from orchestration.members import FORMAT
 from search_spaces.schedule import StepSchedule
 
-COMMANDS = ("demo", "train", "search", "score", "sample")
+COMMANDS = ("demo", "train", "search", "sweep", "score", "sample")
 STUB = ("--config", CONFIGS / "golden-stub.yaml")
 SCHEDULE = {
     "format": "step-schedule/1", "num_train_timesteps": 1000, "betas": "linear",
@@ -67,6 +67,10 @@ WRONG = [
     ("train", "--set train.batch_size=many", 2, 'train.batch_size: got "many", expected a'),
     ("demo", "--set train.iterations=0", 2, "train.iterations: got 0"),
     ("demo", "--supernet {files}", 2, "unrecognized arguments: --supernet"),
+    ("sweep", "--set sweep.sedes=[1]", 2, "sweep.sedes: unknown key; did you mean 'sweep.seeds'?"),
+    ("sweep", "--set sweep.data=[{data:]", 2, "sweep.data: got [{data:], expected a value, a [li"),
+    ("sweep", "--config {files}/unknown.yaml", 2, "serch.budget: unknown key; did you mean"),
+    ("sweep", "--set search.seed=9", 2, "search.seed: got 9, expected nothing: sweep.seeds sets"),
     ("score", "", 2, "one of the arguments --schedule --front is required"),
     ("score", "--front {files}/run", 3, "run/front.json: No such file"),
     ("score", "--front {files} --schedule {inside}", 2, "not allowed with argument"),

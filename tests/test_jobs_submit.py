@@ -24,7 +24,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def environment():
     """An activated environment, a token as a cluster has one, no address of another cluster."""
     inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
@@ -36,7 +36,7 @@ def environment():
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def head(environment):
     """Address of the jobs API of a head of its own."""
     dashboard = free_port()
@@ -77,22 +77,43 @@ def wait_until_answers(address, process):
     raise RuntimeError(f"the head at {address} does not answer")
 
 
-def test_a_submitted_search_leaves_its_front_where_it_was_told(head, environment, tmp_path):
-    out = tmp_path / "runs" / "submitted"
-    search = ["-m", "jobs.search", "--config", "jobs/configs/golden-stub.yaml", "--out", out]
+def submit(head, environment, *argv):
+    """Runs a command as a job; what its client wrote."""
     job = subprocess.run(
-        [RAY, "job", "submit", "--address", head, "--working-dir", ROOT, "--"]
-        + ["python", *search],
+        [RAY, "job", "submit", "--address", head, "--working-dir", ROOT, "--", "python", *argv],
         capture_output=True,
         text=True,
         env=environment,
         timeout=300,
     )
     assert job.returncode == 0, job.stdout + job.stderr
-    assert "search  done: 96 candidates scored" in job.stdout
+    return job.stdout
+
+
+def test_a_submitted_search_leaves_its_front_where_it_was_told(head, environment, tmp_path):
+    out = tmp_path / "runs" / "submitted"
+    search = ["-m", "jobs.search", "--config", "jobs/configs/golden-stub.yaml", "--out", out]
+    told = submit(head, environment, *search)
+    assert "search  done: 96 candidates scored" in told
     front = json.loads((out / "front.json").read_text())
     assert front["format"] == "step-front/1"
     assert len((out / "journal.jsonl").read_bytes().splitlines()) == 1 + 96 + 1
     assert {path.stem for path in (out / "schedules").iterdir()} >= {
         member["key"] for member in front["members"]
     }
+
+
+def test_a_submitted_sweep_leaves_all_its_searches_where_it_was_told(head, environment, tmp_path):
+    out = tmp_path / "runs" / "sweep"
+    sweep = ["-m", "jobs.sweep", "--config", "jobs/configs/golden-stub.yaml", "--out", out]
+    varied = "sweep.data=[{label: a}, {label: b, search: {steps: 10}}]"
+    more = ["--set", "sweep.seeds=[0]", "--set", "search.budget=32", "--set", "sweep.actors=own"]
+    told = submit(head, environment, *sweep, "--set", varied, *more)
+    assert f"Report:  {out}/sweep.html" in told
+    summary = json.loads((out / "summary.json").read_text())
+    names = {"a-nsga2-0", "a-random-0", "b-nsga2-0", "b-random-0"}
+    assert {row["name"] for row in summary["searches"]} == names
+    assert all(row["failure"] is None for row in summary["searches"])
+    for name in names:
+        journal = (out / "searches" / name / "journal.jsonl").read_bytes()
+        assert len(journal.splitlines()) == 1 + 32 + 1

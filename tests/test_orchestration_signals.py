@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import pytest
 
@@ -46,6 +47,23 @@ def test_without_a_signal_what_is_held_ends_as_it_does():
         pass
     with pytest.raises(ValueError, match="its own"), signals.held():
         raise ValueError("its own")
+
+
+def test_another_thread_holds_nothing():
+    inside, done = threading.Event(), threading.Event()
+
+    def work():
+        with signals.held():
+            inside.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    inside.wait(60)
+    with pytest.raises(KeyboardInterrupt):
+        send(signal.SIGINT)
+    done.set()
+    thread.join()
 
 
 def test_a_signal_goes_over_the_error_of_what_was_held():

@@ -1,0 +1,293 @@
+"""The stages of a sweep: supernets, plans, all searches as one experiment, fronts.
+
+Each search keeps its own directory, journal and front, the same to the byte as `jobs.search`
+gives alone on the same supernet; a stage passes over what is there, so that the same command
+resumes. The scoring actors are shared by all searches, or each search has its own while it runs;
+either way the driver's pool measures the plans before and scores the fronts after.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+import ray
+from ray import ObjectRef
+from ray.actor import ActorHandle
+
+from orchestration import pipeline
+from orchestration.cluster import cluster, num_cpus
+from orchestration.config import Config
+from orchestration.files import canonical_json, read_json
+from orchestration.journal import Journal
+from orchestration.members import Front
+from orchestration.plan import follow_plan
+from orchestration.pool import Pool, start_actors
+from orchestration.rundir import RunDirectory, open_run
+from orchestration.scorer import Scorer
+from orchestration.search import Generation, Problem
+from orchestration.setting import Setting
+from orchestration.sweep_directory import SweepDirectory
+from orchestration.sweep_failures import Failures
+from orchestration.sweep_plan import PlannedSearch, planned_searches
+from orchestration.sweep_progress import SweepProgress
+from orchestration.sweep_sections import SweepConfig
+from orchestration.sweep_settings import find_settings
+from orchestration.tracking import TrackedRun
+from orchestration.tracking_store import identity_of
+from orchestration.trial import OwnActors, Trial, run_searches
+
+Say = Callable[[str], None]
+
+# Of the searches that go through shared actors: while one thinks, another one's work is there.
+SEARCHES_AN_ACTOR = 2
+
+
+@dataclass
+class Attempt:
+    """A search that is not done.
+
+    Args:
+        planned: what it is.
+        run: its directory, which is locked.
+        chosen: what its scoring stands on.
+        problem: what it searches.
+        journal: what it has found.
+        made_from: what its scorers are made from, on whichever actors.
+    """
+
+    planned: PlannedSearch
+    run: RunDirectory
+    chosen: Setting
+    problem: Problem
+    journal: Journal
+    made_from: ObjectRef | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the search."""
+        return self.planned.name
+
+    @property
+    def batch_size(self) -> int:
+        """Images a task."""
+        return self.planned.config.score.batch_size
+
+    def pool(self, actors: Sequence[ActorHandle]) -> Pool:
+        """Its own scorers on these actors."""
+        return Pool(actors, self.batch_size, self.made_from)
+
+
+def run_sweep(
+    config: SweepConfig, directory: SweepDirectory, track: TrackedRun, say: Say
+) -> tuple[dict[str, Front], Failures]:
+    """Does what is left to do, and tells MLflow of all of it.
+
+    Returns:
+        The fronts of the searches that are done, by name; why the others are not.
+
+    Raises:
+        MachineError: the cluster or the disk failed all of them.
+    """
+    searches = planned_searches(config)
+    failures = Failures({s.name: directory.search(s).path for s in searches})
+    with ExitStack() as held:
+        children = _begin(searches, directory, failures, track, held)
+        left = [s for s in searches if s.name in children and not directory.is_done(s)]
+        if left:
+            with cluster(config):
+                _work(config, left, directory, failures, track, children, say)
+        fronts: dict[str, Front] = {}
+        for planned in searches:
+            if planned.name not in failures.errors:
+                with failures.of([planned.name]):
+                    fronts[planned.name] = _tell(directory.search(planned), children[planned.name])
+    return fronts, failures
+
+
+def _begin(
+    searches: Sequence[PlannedSearch],
+    directory: SweepDirectory,
+    failures: Failures,
+    track: TrackedRun,
+    held: ExitStack,
+) -> dict[str, TrackedRun]:
+    """Locks every search's directory and opens its run in MLflow, both until `held` lets go."""
+    children: dict[str, TrackedRun] = {}
+    for planned in searches:
+        with failures.of([planned.name]):
+            path = directory.search(planned).path
+            held.enter_context(open_run(path, planned.config, directory.path.parent))
+            children[planned.name] = held.enter_context(_child(planned, path, failures, track))
+    return children
+
+
+class _Failed(Exception):
+    """Ends a run of MLflow's as failed."""
+
+
+@contextmanager
+def _child(
+    planned: PlannedSearch, path: object, failures: Failures, track: TrackedRun
+) -> Iterator[TrackedRun]:
+    """The search's run in MLflow; it ends as failed if the search has failed by then."""
+    about = {"dataset": planned.dataset, **pipeline.about(planned.config)}
+    identity = f"search {identity_of(path)}"
+    with suppress(_Failed), track.child(planned.name, identity, about) as child:
+        yield child
+        if planned.name in failures.errors:
+            raise _Failed
+
+
+def _tell(run: RunDirectory, child: TrackedRun) -> Front:
+    front = read_json(run.front)
+    latency = read_json(run.latency) if run.latency.exists() else {}
+    pipeline.track_results(run, front, latency, child)
+    return front
+
+
+def _work(
+    config: SweepConfig,
+    left: Sequence[PlannedSearch],
+    directory: SweepDirectory,
+    failures: Failures,
+    track: TrackedRun,
+    children: Mapping[str, TrackedRun],
+    say: Say,
+) -> None:
+    """All that needs the cluster."""
+    chosen = find_settings(left, directory, failures, track, say)
+    attempts = []
+    for planned in left:
+        if planned.name not in failures.errors:
+            with failures.of([planned.name]):
+                attempts.append(_attempt(planned, directory, chosen[planned.dataset]))
+    if not attempts:
+        return
+    num_actors = config.score.actors or num_cpus()
+    at_once = min(len(attempts), SEARCHES_AN_ACTOR * num_actors)
+    is_shared = config.sweep.actors == "shared"
+    with ExitStack() as pools:
+        actors = _actors(pools, num_actors, at_once)
+        attempts = _plan(attempts, actors, at_once if is_shared else 1, failures)
+        searching = [a for a in attempts if a.journal.stopped is None]
+        if is_shared:
+            scoring = {a.name: a.pool(actors) for a in searching}
+        else:
+            pools.close()
+            number = config.score.actors or max(1, num_cpus() // max(1, len(searching)))
+            scoring = {a.name: OwnActors(number, a.batch_size, a.made_from) for a in searching}
+        _search(searching, scoring, at_once if is_shared else None, children, failures, say)
+        if not is_shared:
+            actors = _actors(pools, num_actors, 1)
+        for attempt in attempts:
+            if attempt.name not in failures.errors:
+                with failures.of([attempt.name]):
+                    _write(attempt, attempt.pool(actors), say)
+
+
+def _attempt(planned: PlannedSearch, directory: SweepDirectory, chosen: Setting) -> Attempt:
+    run = directory.search(planned)
+    if planned.supernet is not None:
+        directory.link_supernet(planned)
+    return Attempt(planned, run, chosen, *pipeline.open_search(planned.config, run, chosen))
+
+
+def _actors(pools: ExitStack, num_actors: int, num_scorers: int) -> list[ActorHandle]:
+    """Scoring actors until `pools` closes."""
+    actors = start_actors(num_actors, num_scorers)
+    for actor in actors:
+        pools.callback(ray.kill, actor)
+    return actors
+
+
+def _plan(
+    attempts: Sequence[Attempt], actors: Sequence[ActorHandle], sharers: int, failures: Failures
+) -> list[Attempt]:
+    """Has each search know how its subnets run; those that can go on.
+
+    What scorers are made from lies in the object store once for each data set and way of running,
+    and each search has a small reference of its own to it: so an actor holds scorers, and their
+    half-sampled images, by search.
+
+    Args:
+        attempts: to plan.
+        actors: to measure on.
+        sharers: searches that share the memory that an actor may keep states in.
+        failures: takes what goes wrong.
+    """
+    parts: dict[tuple[str, bytes], ObjectRef] = {}
+    planned = []
+    for attempt in attempts:
+        with failures.of([attempt.name]):
+            chosen = attempt.chosen
+            config = _with_less_memory(attempt.planned.config, sharers)
+            scorer = ray.put((chosen.make_scorer, _args(config, chosen)))
+            pool = Pool(actors, attempt.batch_size, scorer)
+            plan = follow_plan(config, attempt.run, chosen, attempt.problem, pool)
+            key = (attempt.planned.dataset, canonical_json(plan.get("ways")))
+            whole = parts.setdefault(key, pool.shared)
+            attempt.made_from = ray.put((_make, ([whole],)))
+            planned.append(attempt)
+    return planned
+
+
+def _args(config: Config, chosen: Setting) -> tuple[object, ...]:
+    if chosen.image_shape is None:
+        return chosen.args
+    return chosen.args_with(pipeline.setting.execution(config))
+
+
+def _with_less_memory(config: Config, sharers: int) -> Config:
+    """States are there to save time, so how many are kept changes no bit."""
+    score = config.score.model_copy(update={"state_bytes": config.score.state_bytes // sharers})
+    return config.model_copy(update={"score": score})
+
+
+def _make(whole: Sequence[ObjectRef]) -> Scorer:
+    make_scorer, args = ray.get(whole[0])
+    return make_scorer(*args)
+
+
+def _search(
+    searching: Sequence[Attempt],
+    scoring: Mapping[str, Pool | OwnActors],
+    max_at_once: int | None,
+    children: Mapping[str, TrackedRun],
+    failures: Failures,
+    say: Say,
+) -> None:
+    if not searching:
+        return
+    progress = SweepProgress(
+        {a.name: (a.planned.config.search, len(a.journal.records)) for a in searching},
+        time.monotonic,
+    )
+
+    def teller(attempt: Attempt) -> Callable[[Generation], None]:
+        def tell(generation: Generation) -> None:
+            line = progress.line(attempt.name, generation)
+            if line is not None:
+                say(line)
+            pipeline.track_generation(children[attempt.name], generation)
+
+        return tell
+
+    trials = {
+        a.name: Trial(a.problem, scoring[a.name], a.journal, teller(a)) for a in searching
+    }
+    say(f"search  {len(trials)} searches")
+    for name, error in run_searches(trials, max_at_once).items():
+        failures.add([name], error)
+
+
+def _write(attempt: Attempt, pool: Pool, say: Say) -> None:
+    """The front of one search, and its pictures."""
+
+    def tell(line: str) -> None:
+        say(f"{attempt.name}  {line}")
+
+    pipeline.write_results(
+        attempt.planned.config, attempt.run, attempt.chosen, attempt.problem, attempt.journal,
+        pool, tell,
+    )  # fmt: skip
