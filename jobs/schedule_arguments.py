@@ -30,14 +30,20 @@ def run_of(arguments: argparse.Namespace) -> RunDirectory:
     """The run directory of the front, or the one whose `schedules/` the schedule lies in."""
     if getattr(arguments, "front", None) is not None:
         return RunDirectory(arguments.front.expanduser().resolve())
-    return RunDirectory(arguments.schedule.expanduser().resolve().parent.parent)
+    return RunDirectory(_folder(arguments).parent)
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    """That the schedule lies in."""
+    return arguments.schedule.expanduser().resolve().parent
 
 
 def default_config(arguments: argparse.Namespace) -> Path:
     """The configuration of the schedule's run, else the general one."""
     config = run_of(arguments).config
-    in_run = arguments.schedule.expanduser().resolve().parent.name == "schedules"
-    return config if in_run and config.exists() else cli.DEFAULT
+    # A configuration that happens to lie two folders above a schedule is none of a run
+    alone = arguments.schedule is not None and _folder(arguments).name != "schedules"
+    return config if config.exists() and not alone else cli.DEFAULT
 
 
 def supernet_of(arguments: argparse.Namespace) -> Path:

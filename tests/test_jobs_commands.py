@@ -68,7 +68,7 @@ WRONG = [
     ("demo", "--set train.iterations=0", 2, "train.iterations: got 0"),
     ("demo", "--supernet {files}", 2, "unrecognized arguments: --supernet"),
     ("sweep", "--set sweep.sedes=[1]", 2, "sweep.sedes: unknown key; did you mean 'sweep.seeds'?"),
-    ("sweep", "--set sweep.data=[{data:]", 2, "sweep.data: got [{data:], expected a value, a [li"),
+    ("sweep", "--set sweep.data=[{{data:]", 2, "sweep.data: got [{{data:], expected a value"),
     ("sweep", "--config {files}/unknown.yaml", 2, "serch.budget: unknown key; did you mean"),
     ("sweep", "--set search.seed=9", 2, "search.seed: got 9, expected nothing: sweep.seeds sets"),
     ("score", "", 2, "one of the arguments --schedule --front is required"),
