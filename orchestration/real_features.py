@@ -69,6 +69,7 @@ def _collect(waiting: dict[ObjectRef, int], parts: dict[int, np.ndarray]) -> Non
 
 
 def _line(done: int, total: int, rest_s: float) -> str:
+    done = min(done, total)
     return f"data    features of {done:,} of {total:,} real images   {clock(rest_s)} left"
 
 

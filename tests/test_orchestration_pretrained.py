@@ -44,21 +44,23 @@ def test_efficientnet_knows_imagenet(efficientnet):
     assert set(logits.topk(3).indices[0].tolist()) & {442, 497, 538, 663, 698, 832, 853}
 
 
-def test_its_distance_tells_images_from_spoiled_ones(efficientnet):
-    image = photo()
-    rng = np.random.default_rng(0)
-    corners = [(y, x) for y, x in zip(rng.integers(363, size=60), rng.integers(576, size=60),
-                                      strict=True)]  # fmt: skip
+def test_its_distance_rises_with_noise(efficientnet):
+    image, rng = photo(), np.random.default_rng(0)
+    corners = zip(rng.integers(363, size=60), rng.integers(576, size=60), strict=True)
     patches = torch.cat([image[:, :, y : y + 64, x : x + 64] for y, x in corners])
-    noise = torch.from_numpy(rng.normal(0, 30, patches.shape))
-    noisy = (patches + noise).clamp(0, 255).to(torch.uint8)
-    with torch.inference_mode():
-        real, other, spoiled = (
-            moments(efficientnet.features(from_uint8(x)).numpy())
-            for x in (patches[:30], patches[30:], noisy[30:])
-        )
-    reference = Reference.of(real)
-    assert distance(spoiled, reference) > 1.5 * distance(other, reference) > 0
+    noise = torch.from_numpy(rng.standard_normal((30, 3, 64, 64)))
+
+    def seen(x):
+        with torch.inference_mode():
+            return moments(efficientnet.features(from_uint8(x)).numpy())
+
+    reference = Reference.of(seen(patches[:30]))
+    distances = [
+        distance(seen((patches[30:] + level * noise).clamp(0, 255).to(torch.uint8)), reference)
+        for level in (0, 25, 50, 100)
+    ]
+    assert 0 < distances[0] and distances == sorted(distances)
+    assert distances[-1] > 1.5 * distances[0]
 
 
 def test_networks_travel_to_actors(efficientnet):

@@ -30,7 +30,12 @@ class SleepingActor:
         return self._judge(*args) if method == "judge" else None
 
     def score(
-        self, shared: object, schedules: Sequence[Steps], seed: int, images: range
+        self,
+        shared: object,
+        schedules: Sequence[Steps],
+        seed: int,
+        images: range,
+        whole: bool = False,
     ) -> list[float] | float:
         """What stands for the features of each schedule; of one schedule, its own alone."""
         time.sleep(self.seconds_per_block * len(schedules))
