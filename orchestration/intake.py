@@ -77,5 +77,5 @@ def describe_odd(facts: Mapping[str, Json]) -> list[str]:
         lines.append(f"{len(skipped):,} left out (data.skip_bad): {named}{more}")
     lines += [f"{count:,} {note}" for note, count in sorted(facts.get("notes", {}).items())]
     if passed_over := facts.get("passed_over"):
-        lines.append(f"{passed_over:,} files passed over, which are no images by their names")
+        lines.append(f"files passed over, which are no images by their names: {passed_over:,}")
     return lines

@@ -127,7 +127,7 @@ def test_bad_images_are_left_out_as_many_as_allowed_and_reported(tmp_path, monke
     data = prepare(Data(skip_bad=2), tmp_path, said.append)
     assert said == [
         "data    2 left out (data.skip_bad): 0.png is broken; 4.png is broken",
-        "data    3 files passed over, which are no images by their names",
+        "data    files passed over, which are no images by their names: 3",
     ]
     assert data.header.count == 5 and data.header == read_header(data.folder)
     manifest = check_manifest(data.folder)

@@ -75,7 +75,7 @@ def test_a_folder_of_ones_own_takes_one_switch_and_is_described(tmp_path):
     assert lines[1:4] == [
         "data: folder, 4 images of 3 x 16 x 16, 2 classes, mirrored at random",
         f"data: 1 left out (data.skip_bad): {tmp_path}/a/2.png is empty",
-        "data: 1 files passed over, which are no images by their names",
+        "data: files passed over, which are no images by their names: 1",
     ]
     with pytest.raises(DataError, match="a/2.png is empty; mend or remove it, or leave such"):
         plan(load(*own), tmp_path / "run", trains=True, searches=True)

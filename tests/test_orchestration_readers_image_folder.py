@@ -92,7 +92,7 @@ def test_all_kinds_of_files_and_what_was_done_to_them_is_told(root, tmp_path):
     said = []
     prepare(folder(root), tmp_path / "cache", said.append)
     assert "data    1 turned or mirrored as their EXIF says" in said
-    assert said[-1] == "data    4 files passed over, which are no images by their names"
+    assert said[-1] == "data    files passed over, which are no images by their names: 4"
 
 
 def test_a_changed_folder_is_other_data(root, tmp_path):
