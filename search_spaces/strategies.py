@@ -20,6 +20,7 @@ CROSSOVER, MUTATION = 0.3, 0.9  # probabilities
 # Of a mutation after differential evolution's own move: with none a population whose members have
 # become alike has no new children left.
 MUTATION_OF_DIFFERENTIAL = 0.5
+WORST_LOSS = 1e9  # a hypervolume's is no larger than the box
 
 
 class ParetoStrategy(_EvolutionStrategy):
@@ -151,6 +152,10 @@ class OnePlusOneStrategy(_OnePlusOne):
         own = pareto.contributions(_losses(front), REFERENCE_POINT)
         order = np.argsort(-own, kind="stable")[: self._most_parents]
         self._parents = [front[i] for i in order]
+
+    def _preprocess_multiobjective(self, candidate: ng.p.Parameter) -> float:
+        # On the edge of the box it would be infinite, of which Nevergrad warns.
+        return min(super()._preprocess_multiobjective(candidate), WORST_LOSS)
 
     def _internal_ask_candidate(self) -> ng.p.Parameter:
         child = self._parents[self._rng.randint(len(self._parents))].spawn_child()

@@ -31,7 +31,7 @@ def test_the_best_are_ordered_by_rank_in_the_box_then_by_crowding():
     reference = np.array([2.0, 1.0])
     # The ends, then those with the widest gaps around them, the dominated, what is beyond the box.
     assert set(best(points, 2, reference)) == {1, 2}
-    assert best(points, 7, reference)[2:].tolist() == [5, 3, 4, 6, 0]
+    assert best(points, 7, reference)[2:].tolist() == [5, 4, 3, 6, 0]
     assert best(points, 20, reference).tolist() == best(points, 7, reference).tolist()
 
 
