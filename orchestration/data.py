@@ -26,9 +26,9 @@ from orchestration.alike import survey
 from orchestration.errors import DataError
 from orchestration.files import (
     MANIFEST,
+    cached_folder,
     canonical_json,
     check_manifest,
-    new_folder,
     read_json,
     write_manifest,
 )
@@ -94,11 +94,11 @@ def prepare(
     }
     key = hashlib.sha256(canonical_json(asked)).hexdigest()[:12]
     folder = cache_dir.resolve() / f"{data.name}-{key}"
-    if not (folder / MANIFEST).exists():
-        header, _ = survey(source, data)
-        odd = Odd()
-        pictures = read_good(source, header, data, odd, say)
-        with new_folder(folder) as unfinished:
+    with cached_folder(folder) as unfinished:
+        if unfinished is not None:
+            header, _ = survey(source, data)
+            odd = Odd()
+            pictures = read_good(source, header, data, odd, say)
             names, count = _write_shards(unfinished, header, pictures)
             facts = {**asdict(replace(header, count=count)), **odd.facts(source.passed_over)}
             write_manifest(unfinished, names, {"format": FORMAT, **facts})

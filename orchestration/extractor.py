@@ -28,8 +28,8 @@ from orchestration.errors import DataError
 from orchestration.files import (
     MANIFEST,
     Json,
+    cached_folder,
     check_manifest,
-    new_folder,
     sha256_of,
     write_manifest,
 )
@@ -103,25 +103,9 @@ def ensure_extractor(config: Config, data: DataSet, cache: Path, say: Say = log.
         MachineError: weights cannot be downloaded, or a package is missing.
     """
     folder = extractor_folder(config, data, cache)
-    if folder.exists():
-        return folder
-    images, labels = load_arrays(data.folder)
-    network, state, facts = _network(config, images, labels, say)
-    chosen = _chosen(len(images), config)
-    seen = images if chosen is None else images[chosen]
-    features = real_features(network, seen, IMAGES_A_TASK[config.features.name], say)
-    if config.features.reference is None:
-        found = moments(features)
-        mu, sigma = found.mean, found.covariance
-        facts["num_reference"] = found.count
-    else:
-        mu, sigma = read_reference(config.features.reference, features.shape[1])
-        facts["num_reference"] = None
-    with new_folder(folder) as temporary:
-        save_file(state, temporary / WEIGHTS)
-        np.save(temporary / FEATURES, features)
-        np.savez(temporary / REFERENCE, mu=mu, sigma=sigma)
-        write_manifest(temporary, (WEIGHTS, FEATURES, REFERENCE), facts)
+    with cached_folder(folder) as unfinished:
+        if unfinished is not None:
+            _make(config, data, unfinished, say)
     return folder
 
 
@@ -142,6 +126,26 @@ def load_extractor(folder: Path) -> Extractor:
         reference = Reference(statistics["mu"], statistics["sigma"])
     real = np.load(folder / FEATURES, allow_pickle=False)
     return Extractor(network, reference, real, facts["num_reference"], facts["accuracy"])
+
+
+def _make(config: Config, data: DataSet, folder: Path, say: Say) -> None:
+    """Writes an extractor into an empty folder."""
+    images, labels = load_arrays(data.folder)
+    network, state, facts = _network(config, images, labels, say)
+    chosen = _chosen(len(images), config)
+    seen = images if chosen is None else images[chosen]
+    features = real_features(network, seen, IMAGES_A_TASK[config.features.name], say)
+    if config.features.reference is None:
+        found = moments(features)
+        mu, sigma = found.mean, found.covariance
+        facts["num_reference"] = found.count
+    else:
+        mu, sigma = read_reference(config.features.reference, features.shape[1])
+        facts["num_reference"] = None
+    save_file(state, folder / WEIGHTS)
+    np.save(folder / FEATURES, features)
+    np.savez(folder / REFERENCE, mu=mu, sigma=sigma)
+    write_manifest(folder, (WEIGHTS, FEATURES, REFERENCE), facts)
 
 
 def _network(

@@ -16,8 +16,9 @@ import os
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +27,9 @@ from orchestration.errors import DataError, MachineError
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 MANIFEST = "manifest.json"
+
+CACHE_PATIENCE_S = 6 * 3600.0
+"""How long to wait for what another process makes."""
 
 
 @contextmanager
@@ -150,10 +154,30 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def cached_folder(path: Path) -> Iterator[Path | None]:
+    """`new_folder` for what several processes may want at once: one makes it, the others wait.
+
+    Yields None where the folder is there with its manifest, perhaps since the wait.
+
+    Raises:
+        MachineError: the place cannot be written, or another process is at it for hours.
+    """
+    with ExitStack() as held:
+        if not (path / MANIFEST).exists():
+            held.enter_context(lock(path.with_name(f".{path.name}.lock"), CACHE_PATIENCE_S))
+        is_there = (path / MANIFEST).exists()
+        yield None if is_there else held.enter_context(new_folder(path))
+
+
+@contextmanager
+def lock(path: Path, patience_s: float = 0.0) -> Iterator[None]:
     """Holds an exclusive lock on the file `path` while the body runs.
 
     The kernel lets go of it when the process ends, however it ends; the file stays.
+
+    Args:
+        path: of the lock; the folder is made where it is missing.
+        patience_s: how long to wait for another process.
 
     Raises:
         MachineError: another process holds it ("held by pid N on HOST"), or it cannot be made.
@@ -161,8 +185,16 @@ def lock(path: Path) -> Iterator[None]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    deadline = time.monotonic() + patience_s
     try:
-        _acquire(descriptor, path)
+        while True:
+            try:
+                _acquire(descriptor, path)
+                break
+            except MachineError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(0.1)
         yield
     finally:
         os.close(descriptor)

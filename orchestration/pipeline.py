@@ -199,7 +199,8 @@ def track_results(
 def search_fingerprint(config: Config, chosen: Setting) -> str:
     """Of all that a candidate's values and the order of candidates depend on."""
     sections = ("diffusion", "supernet", "sampler", "search", "score")
-    return f"{fingerprint(config, *sections)}-{chosen.supernet[:12]}"
+    made_of = f"{chosen.supernet[:12]}-{chosen.extractor[:12]}"
+    return f"{fingerprint(config, *sections)}-{made_of}"
 
 
 def _pictures(run: RunDirectory, pool: Pool, front: Front, say: Say) -> dict[str, Latency]:

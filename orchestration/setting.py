@@ -20,7 +20,7 @@ from orchestration import stub
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
-from orchestration.files import check_manifest
+from orchestration.files import MANIFEST, check_manifest, sha256_of
 from orchestration.scorer import Execution, Scorer, SupernetSource
 from search_spaces.per_step import PerStepSpace
 from search_spaces.schedule import StepSchedule, even_grid
@@ -33,6 +33,7 @@ class Setting:
     Args:
         dataset: its name.
         supernet: sha256 of the supernet.
+        extractor: sha256 of what takes the features, and of the reference.
         features: what the distance is taken on, as part of the quality's name.
         real: float32 features (M, D) of the real images, for the noise floor, KID, precision and
             recall.
@@ -45,6 +46,7 @@ class Setting:
 
     dataset: str
     supernet: str
+    extractor: str
     features: str
     real: np.ndarray
     num_reference: int | None
@@ -81,6 +83,7 @@ def network_setting(
     return Setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
+        extractor=sha256_of(extractor_folder / MANIFEST),
         features=config.data.name if named == "classifier" else named,
         real=extractor.real,
         num_reference=extractor.num_reference,
@@ -142,6 +145,7 @@ def stub_setting(config: Config) -> Setting:
     return Setting(
         dataset="stub",
         supernet="stub",
+        extractor="stub",
         features="stub",
         real=np.random.default_rng(0).standard_normal((2000, size)).astype("f4"),
         num_reference=None,

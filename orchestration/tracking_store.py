@@ -6,14 +6,13 @@ which the runs of a run directory are found again.
 
 import logging
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from secrets import token_hex
 from urllib.parse import urlsplit
 
-from orchestration.errors import ConfigError, DataError, MachineError
+from orchestration.errors import ConfigError, DataError
 from orchestration.files import disk_errors, lock, read_json, write_json
 
 SERVERS = ("http", "https")
@@ -77,17 +76,5 @@ def alone_with(uri: str) -> Iterator[None]:
             with disk_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.touch()
-            _enter_patiently(held, path)
+            held.enter_context(lock(path, PATIENCE_S))
         yield
-
-
-def _enter_patiently(held: ExitStack, path: Path) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            held.enter_context(lock(path))
-            return
-        except MachineError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)

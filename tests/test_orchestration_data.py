@@ -116,7 +116,7 @@ def test_a_source_that_fails_half_way_leaves_nothing(tmp_path, monkeypatch):
     fake(monkeypatch, random_images(2), bad=[1])
     with pytest.raises(DataError, match="1.png is broken; mend or remove it, or .*skip_bad=1 or"):
         prepare(Data(), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.suffix for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_bad_images_are_left_out_as_many_as_allowed_and_reported(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -175,3 +176,45 @@ def test_a_lock_names_its_holder_and_goes_with_it(tmp_path):
 def test_a_lock_passes_on_the_errors_of_its_body(tmp_path):
     with pytest.raises(FileNotFoundError), files.lock(tmp_path / ".lock"):
         raise FileNotFoundError
+
+
+def test_what_two_want_at_once_is_made_once(tmp_path):
+    path, made = tmp_path / "cache" / "thing", []
+
+    def want(started, name):
+        with files.cached_folder(path) as unfinished:
+            started.set()
+            if unfinished is not None:
+                time.sleep(0.5)
+                (unfinished / "who").write_text(name)
+                files.write_manifest(unfinished, ["who"], {})
+                made.append(name)
+
+    started = threading.Event()
+    first = threading.Thread(target=want, args=(started, "first"))
+    first.start()
+    assert started.wait(60)
+    want(threading.Event(), "second")
+    first.join()
+    assert made == ["first"] and (path / "who").read_text() == "first"
+
+
+def test_what_could_not_be_made_is_made_by_the_next(tmp_path):
+    path = tmp_path / "thing"
+    with pytest.raises(ValueError, match="half-way"), files.cached_folder(path) as unfinished:
+        (unfinished / "half").write_text("")
+        raise ValueError("half-way")
+    assert not path.exists()
+    with files.cached_folder(path) as unfinished:
+        assert list(unfinished.iterdir()) == []
+        files.write_manifest(unfinished, [], {})
+    with files.cached_folder(path) as unfinished:
+        assert unfinished is None
+
+
+def test_a_lock_is_waited_for_as_long_as_asked(tmp_path):
+    with files.lock(tmp_path / "l"), pytest.raises(MachineError, match="held by"):
+        start = time.monotonic()
+        with files.lock(tmp_path / "l", patience_s=0.3):
+            pass
+    assert time.monotonic() - start >= 0.3
