@@ -23,6 +23,7 @@ from orchestration.files import write_json, write_manifest
 from orchestration.rundir import open_run
 from orchestration.sampling import sample_images, sample_widths
 from orchestration.search import Problem
+from orchestration.sections import SUPERNET_SECTIONS
 from orchestration.training_batches import Labels
 from orchestration.training_loop import Training
 from orchestration.training_state import write_checkpoint
@@ -121,7 +122,7 @@ def test_a_supernet_says_only_of_what_its_chain_differs_in(runs):
 
 
 def test_another_chain_trains_another_supernet(runs):
-    names = {configs.fingerprint(load(name), *training.SECTIONS) for name in CHAINS}
+    names = {configs.fingerprint(load(name), *SUPERNET_SECTIONS) for name in CHAINS}
     assert len(names) == len(CHAINS)
     state = [(runs / n / "supernet/diffusion_pytorch_model.safetensors") for n in CHAINS]
     assert len({path.read_bytes() for path in state}) == len(CHAINS)
