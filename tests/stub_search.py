@@ -85,8 +85,9 @@ class InProcessPool:
     ) -> tuple[list[Replicates], list[Fidelity]]:
         """See `Pool`."""
         judged = self.distances(schedules, seed, num_images, tell)
-        whole = self.scorer.score(schedules, seed, range(num_images), whole=True)
-        return judged, [self.scorer.fidelity(real, blocks) for blocks in whole]
+        runs = batches(num_images, self.batch_size)
+        whole = [self.scorer.score(schedules, seed, images, whole=True) for images in runs]
+        return judged, [self.scorer.fidelity(real, *of_one) for of_one in zip(*whole, strict=True)]
 
     def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
         """See `Pool`."""
