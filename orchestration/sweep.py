@@ -175,15 +175,16 @@ def _work(
             scoring = {a.name: a.pool(actors) for a in searching}
         else:
             pools.close()
-            number = config.score.actors or max(1, num_cpus() // max(1, len(searching)))
-            scoring = {a.name: OwnActors(number, a.batch_size, a.made_from) for a in searching}
+            own = config.score.actors or max(1, num_cpus() // max(1, len(searching)))
+            scoring = {a.name: OwnActors(own, a.batch_size, a.made_from) for a in searching}
         _search(searching, scoring, at_once if is_shared else None, children, failures, say)
         if not is_shared:
             actors = _actors(pools, num_actors, 1)
-        for attempt in attempts:
-            if attempt.name not in failures.errors:
-                with failures.of([attempt.name]):
-                    _write(attempt, attempt.pool(actors), say)
+        found = [a for a in attempts if a.name not in failures.errors]
+        for number, attempt in enumerate(found, 1):
+            say(f"front   {number}/{len(found)}   {attempt.name}")
+            with failures.of([attempt.name]):
+                _write(attempt, attempt.pool(actors))
 
 
 def _attempt(planned: PlannedSearch, directory: SweepDirectory, chosen: Setting) -> Attempt:
@@ -281,13 +282,9 @@ def _search(
         failures.add([name], error)
 
 
-def _write(attempt: Attempt, pool: Pool, say: Say) -> None:
-    """The front of one search, and its pictures."""
-
-    def tell(line: str) -> None:
-        say(f"{attempt.name}  {line}")
-
+def _write(attempt: Attempt, pool: Pool) -> None:
+    """The front of one search, and its pictures; without its lines of progress."""
     pipeline.write_results(
         attempt.planned.config, attempt.run, attempt.chosen, attempt.problem, attempt.journal,
-        pool, tell,
+        pool, lambda line: None,
     )  # fmt: skip

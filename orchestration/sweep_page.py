@@ -62,7 +62,7 @@ def sweep_html(title: str, searches: Sequence[Swept], summary: Summary) -> str:
         include_plotlyjs=True,
         div_id="fronts",
         default_height="70vh",
-        config={"displaylogo": False, "responsive": True},
+        config={"displayModeBar": False, "responsive": True},
     )
     tables = _table("Searches", HEAD, search_cells(summary["searches"]))
     tables += f'<p class="note">{escape(CAPTION)}</p>'
