@@ -131,3 +131,12 @@ def test_members_rivals_and_savings_go_by_latency():
         as_good = [ms for ms, quality in points[: len(uniform)] if quality <= m["quality"]]
         expected = 1 - m["latency_predicted_ms"] / min(as_good) if as_good else None
         assert m["savings_uniform"] == (expected if expected is None else pytest.approx(expected))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_cost_in_macs_is_the_schedules_own(guidance):
+    problem = stub_problem(budget=1)
+    guided = replace(problem, chain=replace(problem.chain, guidance=guidance))
+    for genome in problem.space.uniform():
+        steps = problem.space.decode(genome)
+        assert guided.cost.of(steps) == guided.schedule(steps).macs(problem.macs)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.conditioning import Conditioning
 from models.diffusion import alphas_cumprod, linear_betas
 from models.frechet import Reference
 from models.sampling import Sampler
@@ -116,3 +117,16 @@ def test_a_scorer_times_its_subnets(few_rounds):
     times = scorer.step_times({w: Way(memory_format="channels_last") for w in subnets}, 5)
     assert set(times.call_ms) == {1.0, 0.5} and min(times.call_ms.values()) > 0
     assert source.states.bytes == 0
+
+
+@pytest.mark.parametrize(("guidance", "calls"), [(1.0, 1), (2.0, 2)])
+def test_what_the_network_takes_in_a_guided_step_is_two_calls(few_rounds, guidance, calls):
+    asked = []
+
+    def network(x, t, labels):
+        asked.append(labels.tolist())
+        return x
+
+    step_times({1.0: network}, sampler(), 3, (1, 4, 4), conditioning=Conditioning(2, guidance))
+    assert len(asked) == calls * (1 + MIN_ROUNDS)
+    assert asked[:calls] == [[0, 1, 0], [2, 2, 2]][:calls]
