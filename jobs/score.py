@@ -1,7 +1,8 @@
 """Score one schedule on any number of images, against the baseline on the same noise.
 
 Writes <out>/<key>.json: quality with its 95 % interval, the paired difference from the baseline,
-KID, precision, recall, MACs and savings.
+KID, precision, recall, MACs and savings; with --latency, how long an image takes and how well
+that was predicted.
 
 With --front, judges every schedule of a run's front again, on other features by
 `--set features.name=...`, and tells whether it keeps its order: <out>/<quality's name>.json.
@@ -11,6 +12,7 @@ import argparse
 import sys
 
 from jobs import cli, schedule_arguments
+from orchestration.files import Json
 from orchestration.members import read_front
 from orchestration.weights import check_files
 
@@ -21,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--num-images", type=int, metavar="N", help="default: score.num_images of the run"
     )
+    parser.add_argument("--latency", action="store_true", help="measure it too, end to end")
 
 
 def main(invocation: cli.Invocation) -> None:
@@ -51,14 +54,34 @@ def _score_one(invocation: cli.Invocation, num_images: int) -> None:
     plan = schedule_arguments.run_of(arguments).plan
     with cluster(config):
         run = RunDirectory(invocation.out)
-        result = score_schedule(config, schedule, supernet, run, num_images, plan, print)
+        result = score_schedule(
+            config, schedule, supernet, run, num_images, plan, print, arguments.latency
+        )
     write_json(path, result)
     low, high = result["quality_ci"]
     print(
         f"{result['quality_name']} {result['quality']:.3f} [{low:.3f}, {high:.3f}],"
         f" baseline {result['baseline_quality']:.3f}, noise floor {result['noise_floor']:.3f},"
-        f" saves {result['savings']:.1%} of {result['baseline_macs']:,} MACs"
+        f" saves {result['savings']:.1%} of {_of_what(result)}"
     )
+    if arguments.latency:
+        print(_latency_line(result))
+
+
+def _of_what(result: dict[str, Json]) -> str:
+    """What the savings are a share of."""
+    if "baseline_latency_predicted_ms" in result:
+        return f"{result['baseline_latency_predicted_ms']:.3g} ms, as predicted"
+    return f"{result['baseline_macs']:,} MACs"
+
+
+def _latency_line(result: dict[str, Json]) -> str:
+    times = f"{result['speedup']:.2f} times as fast as the baseline"
+    line = f"{result['latency_ms']:.3g} ms an image, {times}"
+    if "latency_error" not in result:
+        return f"{line}; not predicted, for there is no plan with latencies"
+    predicted, error = result["latency_predicted_ms"], result["latency_error"]
+    return f"{line}; {predicted:.3g} ms were predicted ({error:+.1%})"
 
 
 def _judge_front(invocation: cli.Invocation, num_images: int) -> None:

@@ -81,9 +81,10 @@ def describe_search(config: Config) -> list[str]:
     search, score = config.search, config.score
     guidance = config.sampler.guidance
     guided = "" if guidance == 1 else f" with guidance {guidance:g} (two calls each)"
+    cost = ", for predicted latency" * (search.cost == "latency")
     return [
         f"search: {search.optimizer} on {_space(search)} of {config.sampler.name}{guided},"
-        f" {search.num_images:,} images a candidate, until {_stopping_rules(search)}",
+        f" {search.num_images:,} images a candidate{cost}, until {_stopping_rules(search)}",
         f"front: at most {score.max_members} members, scored again on {score.num_images:,} images",
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from orchestration.costs import unit_of
 from orchestration.figures import FAINT, FOUND, INK, width_colours
 from orchestration.front_plot import QUALITY_TICKS, attained, error_bars, uniform_of_width
 from orchestration.members import (
@@ -66,6 +67,8 @@ def hover_text(entry: NamedMember, front: Front) -> str:
         f"noise {strip_text(member['schedule'], grid)} image",
         f"key {member['key']}",
     ]
+    if "latency_predicted_ms" in member:
+        lines[2] += f", {member['latency_predicted_ms']:.4g} ms predicted"
     if member["savings_uniform"] is not None and entry.role in ("member", "recommended"):
         uniform = percent(member["savings_uniform"])
         lines.insert(2, f"{uniform} less than the cheapest uniform schedule as good")
@@ -132,7 +135,9 @@ def _lay_out(figure: go.Figure, front: Front) -> None:
         template="simple_white",
         title=f"{front['dataset']}: quality against savings, re-scored on "
         f"{front['num_images']:,} images",
-        xaxis={"title": "savings: share of the baseline's MACs that is not spent, %"},
+        xaxis={
+            "title": f"savings: share of the baseline's {unit_of(front).text} that is not spent, %"
+        },
         yaxis={
             "title": f"{front['quality']} (lower is better)",
             "type": "log",

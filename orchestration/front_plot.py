@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from orchestration.costs import unit_of
 from orchestration.figures import FAINT, FOUND, INK, STYLE, png_bytes, width_colours
 from orchestration.members import (
     Front,
@@ -173,11 +174,12 @@ def _draw_axes(axes: Axes, front: Front) -> None:
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_ylabel(f"{front['quality']}  (lower is better)")
-    axes.set_xlabel("savings: share of the baseline's MACs that is not spent, %")
+    unit = unit_of(front)
+    axes.set_xlabel(f"savings: share of the baseline's {unit.text} that is not spent, %")
     axes.set_xlim(-2, 101)
-    most = front["baseline"]["macs"] / 1e6
+    most = front["baseline"][unit.key] / unit.per
     top = axes.secondary_xaxis(
-        "top", functions=(lambda x: (1 - x / 100) * most, lambda macs: 100 * (1 - macs / most))
+        "top", functions=(lambda x: (1 - x / 100) * most, lambda cost: 100 * (1 - cost / most))
     )
-    top.set_xlabel("MMACs for one sample")
+    top.set_xlabel(unit.axis)
     axes.legend(frameon=False, fontsize=8)

@@ -130,6 +130,11 @@ class Journal:
             raise MachineError(f"{self.path}: cannot append to the journal: {error}") from error
 
 
+def has_candidates(path: Path) -> bool:
+    """Whether a journal holds more than its first line; nothing is checked."""
+    return len(_read_whole_lines(path)) > 1
+
+
 def _line(row: dict[str, Any]) -> bytes:
     body = _canonical(row)
     return _canonical({"check": sha256(body).hexdigest()[:16], **row}) + b"\n"

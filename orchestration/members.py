@@ -46,6 +46,8 @@ class ScheduleRecord(TypedDict):
 class Member(TypedDict):
     """A re-scored schedule. Intervals are 95 %; savings are shares of the baseline's cost.
 
+    The cost is MACs unless the front names another one.
+
     Attributes:
         key: of the schedule.
         quality: lower is better, above 0.
@@ -55,6 +57,7 @@ class Member(TypedDict):
             is at least as good; None where none is.
         kid, precision, recall: further numbers on the same features, see `fidelity.py`; older
             fronts have none.
+        latency_predicted_ms: of one sample; in fronts whose cost it is.
     """
 
     key: str
@@ -65,6 +68,7 @@ class Member(TypedDict):
     macs: int
     savings: float
     savings_uniform: float | None
+    latency_predicted_ms: NotRequired[float]
     kid: NotRequired[float]
     precision: NotRequired[float]
     recall: NotRequired[float]
@@ -100,8 +104,9 @@ class Front(TypedDict):
             given (or made up, for the stub).
         fidelity: what `kid`, `precision` and `recall` of the members are taken on.
         recommended: key of one of the members, or of the baseline.
-        hypervolume: of the members below the reference point, (MACs, quality) ...
+        hypervolume: of the members below the reference point, (cost, quality) ...
         hypervolume_uniform: ... and of the uniform schedules.
+        cost: what was searched for beside quality, where it is not MACs.
     """
 
     format: str
@@ -120,13 +125,21 @@ class Front(TypedDict):
     hypervolume: float
     hypervolume_uniform: float
     reference_point: list[float]
+    cost: NotRequired[Literal["latency"]]
 
 
 class Latency(TypedDict):
-    """Measured time of one sample, and how many times faster that is than the baseline's."""
+    """Measured time of one sample, and how many times faster that is than the baseline's.
+
+    Attributes:
+        latency_predicted_ms: from the widths of its steps; missing where it is not known.
+        latency_error: how much larger that is than what was measured, as a share of it.
+    """
 
     latency_ms: float
     speedup: float
+    latency_predicted_ms: NotRequired[float]
+    latency_error: NotRequired[float]
 
 
 def read_front(path: Path) -> Front:

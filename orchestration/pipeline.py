@@ -3,6 +3,7 @@
 data -> feature extractor -> supernet -> search -> front, scored again -> pictures, MLflow
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,14 +12,15 @@ from pathlib import Path
 
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
+from orchestration.costs import Cost
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
 from orchestration.extractor import ensure_extractor
-from orchestration.files import Json, read_json, write_bytes
+from orchestration.files import Json, canonical_json, read_json, write_bytes
 from orchestration.image_grids import samples_png
-from orchestration.journal import Journal
+from orchestration.journal import Journal, has_candidates
 from orchestration.members import Front, Latency
-from orchestration.plan import follow_plan
+from orchestration.plan import follow_plan, read_latency
 from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
 from orchestration.report import write_pictures
@@ -131,18 +133,17 @@ def search_front(
     config: Config, run: RunDirectory, chosen: Setting, track: TrackedRun, say: Say
 ) -> Outcome:
     """Searches, scores the front again, and writes all that a run leaves behind."""
-    problem, journal = open_search(config, run, chosen)
-    with (
-        scoring_pool(config, chosen) as pool,
-        track.child("search", f"search {identity_of(run.path)}", about(config)) as child,
-    ):
-        follow_plan(config, run, chosen, problem, pool)
-        if journal.stopped is None:
-            _search(problem, pool, journal, child, say)
-        say(f"search  done: {journal.stopped}")
-        front, latency = write_results(config, run, chosen, problem, journal, pool, say)
-        track_results(run, front, latency, child)
-        look = how_to_look(config, run, child)
+    check_plan(run)
+    with scoring_pool(config, chosen) as pool:
+        follow_plan(config, run, chosen, pool)
+        problem, journal = open_search(config, run, chosen)
+        with track.child("search", f"search {identity_of(run.path)}", about(config)) as child:
+            if journal.stopped is None:
+                _search(problem, pool, journal, child, say)
+            say(f"search  done: {journal.stopped}")
+            front, latency = write_results(config, run, chosen, problem, journal, pool, say)
+            track_results(run, front, latency, child)
+            look = how_to_look(config, run, child)
     return Outcome(front, latency, look)
 
 
@@ -151,23 +152,28 @@ def about(config: Config) -> dict[str, Json]:
     return {key: value for key, value in flatten(config).items() if key in TELLING}
 
 
-def open_search(
-    config: Config, run: RunDirectory, chosen: Setting
-) -> tuple[Problem, Journal]:
-    """What is searched, and the journal of what was found so far.
-
-    Raises:
-        DataError: the journal is damaged, or its plan is missing.
-        ConfigError: the journal is another search's.
-    """
-    problem = Problem(setting.baseline(config), setting.space(config), chosen.macs, config.search)
-    journal = Journal(run.journal, search_fingerprint(config, chosen))
-    if journal.records and not run.plan.exists():
+def check_plan(run: RunDirectory) -> None:
+    """Raises DataError where candidates were scored by a plan that is gone."""
+    if has_candidates(run.journal) and not run.plan.exists():
         raise DataError(
             f"{run.plan} is missing, by which {run.journal.name} was scored: expected it back,"
             " or another --out"
         )
-    return problem, journal
+
+
+def open_search(config: Config, run: RunDirectory, chosen: Setting) -> tuple[Problem, Journal]:
+    """What is searched, by the plan, and the journal of what was found so far.
+
+    Raises:
+        DataError: the plan or the journal is damaged, or the plan lacks latencies.
+        ConfigError: the journal is another search's.
+    """
+    latency = read_latency(run.plan, chosen.macs)
+    if config.search.cost == "latency" and latency is None:
+        raise DataError(f"{run.plan}: expected latencies, under 'latency_ms' and 'beside_ms'")
+    space = setting.space(config)
+    problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency)
+    return problem, Journal(run.journal, search_fingerprint(config, chosen, problem.cost))
 
 
 def write_results(
@@ -180,11 +186,13 @@ def write_results(
     say: Say,
 ) -> tuple[Front, dict[str, Latency]]:
     """Scores the front of a search that has stopped again; writes all but what is there."""
-    write_candidates(run, journal.records)
+    write_candidates(run, journal.records, problem.cost)
     if not run.front.exists():
         write_front(run, score_front(config, chosen, problem, pool, journal.records, say))
     front = read_json(run.front)
-    return front, {} if chosen.image_shape is None else _pictures(run, pool, front, say)
+    if chosen.image_shape is None:
+        return front, {}
+    return front, _pictures(run, pool, front, problem.latency, say)
 
 
 def track_results(
@@ -196,18 +204,24 @@ def track_results(
     child.front(front, latency)
 
 
-def search_fingerprint(config: Config, chosen: Setting) -> str:
+def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     """Of all that a candidate's values and the order of candidates depend on."""
     sections = ("diffusion", "supernet", "sampler", "search", "score")
     made_of = f"{chosen.supernet[:12]}-{chosen.extractor[:12]}"
-    return f"{fingerprint(config, *sections)}-{made_of}"
+    name = f"{fingerprint(config, *sections)}-{made_of}"
+    if cost.name == "macs":  # a function of the configuration
+        return name
+    table = [sorted(cost.of_step.items()), cost.of_sample]
+    return f"{name}-{hashlib.sha256(canonical_json(table)).hexdigest()[:12]}"
 
 
-def _pictures(run: RunDirectory, pool: Pool, front: Front, say: Say) -> dict[str, Latency]:
+def _pictures(
+    run: RunDirectory, pool: Pool, front: Front, predicted: Cost | None, say: Say
+) -> dict[str, Latency]:
     """Times the front and draws it, unless that is done; returns the latencies."""
     if not all((run.path / name).exists() for name in (run.latency.name, *PICTURES)):
         say("front   timed and drawn ...")
-        write_pictures(run.path, front, measure_latency(run, pool, front))
+        write_pictures(run.path, front, measure_latency(run, pool, front, predicted))
     return read_json(run.latency)
 
 

@@ -2,7 +2,7 @@
 
 Measured once, on an actor; every actor and every resume of the run does as it says. What is found
 for a network is kept beside the prepared data too, so that the next run on the same hardware
-decides alike.
+decides alike, and searches of it go by the same latencies.
 """
 
 import hashlib
@@ -12,14 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from models.intervals import paired
-from orchestration import ways
+from orchestration import stub, ways
 from orchestration.config import Config
+from orchestration.costs import Cost
 from orchestration.errors import DataError
 from orchestration.files import Json, canonical_json, read_json, write_json
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
-from orchestration.search import Problem
-from orchestration.setting import Setting, baseline, execution
+from orchestration.setting import Setting, baseline, execution, space
+from orchestration.step_times import StepTimes
 from orchestration.ways import Way
 
 FORMAT = "step-plan/1"
@@ -33,9 +34,7 @@ HARMLESS = 0.02
 Milliseconds = dict[float, dict[Way, float]]
 
 
-def follow_plan(
-    config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
-) -> dict[str, Json]:
+def follow_plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dict[str, Json]:
     """Has the pool run as the plan says, which is written first where there is none.
 
     Returns:
@@ -45,7 +44,7 @@ def follow_plan(
         DataError: a plan that cannot be read.
     """
     if not run.plan.exists():
-        write_json(run.plan, _plan(config, run, chosen, problem, pool))
+        write_json(run.plan, _plan(config, run, chosen, pool))
     if chosen.image_shape is not None:
         use_ways(config, chosen, pool, read_ways(run.plan, chosen.macs))
     return read_json(run.plan)
@@ -67,35 +66,82 @@ def read_ways(path: Path, widths: Collection[float]) -> dict[float, Way]:
     return found
 
 
+def read_latency(path: Path, widths: Collection[float]) -> Cost | None:
+    """The latency of a schedule by a plan's measurements; None where the plan has none.
+
+    Raises:
+        DataError: the plan cannot be read, or is of other widths.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or "beside_ms" not in content:
+        return None
+    try:
+        beside = content["beside_ms"]
+        of_step = {
+            float(width): float(ms) + float(beside["step"])
+            for width, ms in content["latency_ms"].items()
+        }
+        found = Cost("latency", of_step, float(beside["sample"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected milliseconds under 'latency_ms' and 'beside_ms': {error}"
+        ) from error
+    if found.of_step.keys() != set(widths):
+        raise DataError(
+            f"{path}: got latencies of widths {sorted(found.of_step)}, expected {sorted(widths)}"
+        )
+    if not all(0 < ms < math.inf for ms in found.of_step.values()):
+        raise DataError(f"{path}: got latencies {content['latency_ms']}, expected them above 0")
+    return found
+
+
 def use_ways(config: Config, chosen: Setting, pool: Pool, found: Mapping[float, Way]) -> None:
     """Has every actor run the subnets in these ways."""
     runs = replace(execution(config), ways=dict(found))
     pool.remake(chosen.make_scorer, chosen.args_with(runs))
 
 
-def _plan(
-    config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
-) -> dict[str, Json]:
+def _plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dict[str, Json]:
     plan: dict[str, Json] = {
         "format": FORMAT,
         "batch_size": config.score.batch_size,
         "macs": _named(chosen.macs),
     }
     if chosen.image_shape is None:
-        return plan
-    path = _cached(config, run, chosen, problem, pool)
-    found = read_ways(path, chosen.macs)
-    latencies = pool.one("measure", {w: [way] for w, way in found.items()}, NUM_SAMPLES)
-    plan["latency_ms"] = _named(
-        {w: ms for w, of_way in latencies.items() for ms in of_way.values()}
-    )
-    return {**plan, **read_json(path)}
+        made_up = stub.step_times(chosen.macs)
+        return plan | (_latencies(made_up) if config.search.cost == "latency" else {})
+    path = _cached_ways(config, run, chosen, pool)
+    return {**plan, **read_json(path), **_cached_latencies(config, run, chosen, pool, path)}
 
 
-def _cached(
-    config: Config, run: RunDirectory, chosen: Setting, problem: Problem, pool: Pool
-) -> Path:
-    """The file in the cache that holds the measured part of a plan; written if it is not there."""
+def _cached_latencies(
+    config: Config, run: RunDirectory, chosen: Setting, pool: Pool, of_ways: Path
+) -> dict[str, Json]:
+    """The latencies of subnets that run in the ways of a cached file, cached themselves."""
+    found = read_ways(of_ways, chosen.macs)
+    known_by = {
+        "of": of_ways.stem,
+        "ways": ways.to_json(found),
+        **config.sampler.model_dump(mode="json"),
+        "prediction": config.diffusion.prediction,
+        "num_images": NUM_SAMPLES,
+    }
+    path = run.cache / f"latency-{_name(known_by)}.json"
+    if not path.exists():
+        write_json(path, _latencies(pool.one("step_times", found, NUM_SAMPLES)))
+    return read_json(path)
+
+
+def _latencies(times: StepTimes) -> dict[str, Json]:
+    """The part of a plan that `read_latency` reads, milliseconds an image."""
+    return {
+        "latency_ms": _named(times.call_ms),
+        "beside_ms": {"step": times.step_ms, "sample": times.sample_ms},
+    }
+
+
+def _cached_ways(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> Path:
+    """The file in the cache that holds the chosen ways; written if it is not there."""
     hardware = pool.one("hardware")
     known_by = {
         **hardware,
@@ -107,16 +153,15 @@ def _cached(
     }
     if hardware["has_bfloat16"]:  # whether it does harm is judged on a supernet's own samples
         known_by |= {"judged_on": [chosen.supernet, chosen.features], "noise": _judged_by(config)}
-    name = hashlib.sha256(canonical_json(known_by)).hexdigest()[:16]
-    path = run.cache / f"ways-{name}.json"
+    path = run.cache / f"ways-{_name(known_by)}.json"
     if not path.exists():
         candidates = ways.eager_ways(config.score, hardware["has_bfloat16"])
-        write_json(path, _measure(config, chosen, problem, pool, candidates))
+        write_json(path, _measure(config, chosen, pool, candidates))
     return path
 
 
 def _measure(
-    config: Config, chosen: Setting, problem: Problem, pool: Pool, candidates: Sequence[Way]
+    config: Config, chosen: Setting, pool: Pool, candidates: Sequence[Way]
 ) -> dict[str, Json]:
     """Ways and what they were chosen by; `candidates` are the eager ones, the plainest first."""
     score = config.score
@@ -126,7 +171,7 @@ def _measure(
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
     difference: float | None = None
     if score.dtype == "auto" and any(way.dtype == "bfloat16" for way in best.values()):
-        difference, same_order = _difference(config, chosen, problem, pool, best)
+        difference, same_order = _difference(config, chosen, pool, best)
         if difference > HARMLESS or not same_order:
             found = {
                 width: {way: ms for way, ms in of_way.items() if way.dtype == "float32"}
@@ -151,7 +196,7 @@ def _measure(
 
 
 def _difference(
-    config: Config, chosen: Setting, problem: Problem, pool: Pool, best: Mapping[float, Way]
+    config: Config, chosen: Setting, pool: Pool, best: Mapping[float, Way]
 ) -> tuple[float, bool]:
     """What bfloat16 does to the qualities of the uniform schedules, on the search's noise.
 
@@ -159,7 +204,8 @@ def _difference(
         The largest difference that the paired 95 % intervals allow, relative to the quality; and
         whether all schedules that float32 tells apart keep their order.
     """
-    schedules = [problem.space.decode(genome) for genome in problem.space.uniform()]
+    searched = space(config)
+    schedules = [searched.decode(genome) for genome in searched.uniform()]
     seed, num_images = config.search.noise_seed, config.search.num_images
     plain = {width: replace(way, dtype="float32") for width, way in best.items()}
     scores = []
@@ -193,6 +239,11 @@ def _image_calls(config: Config) -> float:
         return 0.0
     calls = search.steps * baseline(config).calls_per_step
     return ways.planned_calls(search.budget, search.budget_calls, calls, search.num_images)
+
+
+def _name(known_by: Mapping[str, Json]) -> str:
+    """Of a file in the cache, by what it depends on."""
+    return hashlib.sha256(canonical_json(known_by)).hexdigest()[:16]
 
 
 def _named(values: Mapping[float, float]) -> dict[str, Json]:

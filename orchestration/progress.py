@@ -37,9 +37,10 @@ def generation_line(
         else f"{generation.hypervolume:.3f}"
     )
     rest_s = seconds_left(generation, settings, elapsed_s, replayed)
+    of_what = " of latency" * (settings.cost == "latency")
     return (
         f"search  {generation.num_scored} scored   hypervolume {gain}"
-        f"   saves {generation.best_savings:.0%} at no loss   calls shared {shared:.0%}"
+        f"   saves {generation.best_savings:.0%}{of_what} at no loss   calls shared {shared:.0%}"
         f"   {f'{clock(elapsed_s)} so far' if rest_s is None else f'{clock(rest_s)} left'}"
     )
 

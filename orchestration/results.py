@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from models.frechet import noise_floor
 from orchestration.config import Config
+from orchestration.costs import Cost
 from orchestration.fidelity import fidelity_facts, real_subset
 from orchestration.files import Json, disk_errors, write_bytes, write_json
 from orchestration.front import (
@@ -27,8 +28,8 @@ from orchestration.front import (
     recommend,
 )
 from orchestration.journal import Record
-from orchestration.members import Front, Latency, Member
-from orchestration.plan import NUM_SAMPLES
+from orchestration.latency import time_schedules
+from orchestration.members import Front, Member
 from orchestration.pool import Pool
 from orchestration.progress import clock
 from orchestration.rundir import RunDirectory
@@ -46,8 +47,9 @@ def score_front(
     say: Callable[[str], None],
 ) -> Front:
     """Scores the chosen members and their rivals on fresh noise; the content of `front.json`."""
-    chosen = choose_members(records, config.score.max_members)
-    recommended = recommend(records).key
+    cost = problem.cost
+    chosen = choose_members(records, config.score.max_members, cost)
+    recommended = recommend(records, cost).key
     rivals = choose_rivals(records, problem)
     schedules = [*rivals, *(record.steps for record in chosen)]
     scored, facts = score_again(
@@ -110,6 +112,7 @@ def score_again(
         "noise_floor_num_images": min(num_images, len(setting.real) // 2),
         "num_reference": setting.num_reference,
         "fidelity": fidelity_facts(num_images, len(real)),
+        **({} if problem.cost.name == "macs" else {"cost": problem.cost.name}),
     }
 
 
@@ -131,8 +134,12 @@ def write_front(run: RunDirectory, front: Front) -> None:
     write_json(run.front, front)
 
 
-def write_candidates(run: RunDirectory, records: Sequence[Record]) -> pd.DataFrame:
-    """Writes the journal as a table, one row a candidate, and returns it."""
+def write_candidates(run: RunDirectory, records: Sequence[Record], cost: Cost) -> pd.DataFrame:
+    """Writes the journal as a table, one row a candidate, and returns it; savings are by `cost`.
+
+    Where that is not MACs, there is a column of it too.
+    """
+    costs = [cost.of_record(record) for record in records]
     table = pd.DataFrame(
         {
             "index": [r.index for r in records],
@@ -143,37 +150,32 @@ def write_candidates(run: RunDirectory, records: Sequence[Record]) -> pd.DataFra
             "delta": [r.delta for r in records],
             "delta_se": [r.delta_se for r in records],
             "macs": [r.macs for r in records],
-            "savings": [1 - r.macs / records[0].macs for r in records],
+            "savings": [1 - each / costs[0] for each in costs],
             "num_steps": [len(r.steps) for r in records],
             "calls": [r.calls for r in records],
             "steps": [json.dumps(r.steps) for r in records],
         }
     )
+    if cost.name == "latency":
+        table[cost.unit.key] = costs
     content = BytesIO()
     pq.write_table(pa.Table.from_pandas(table), content, write_page_checksum=True)
     write_bytes(run.candidates, content.getvalue())
     return table
 
 
-def measure_latency(run: RunDirectory, pool: Pool, front: Front) -> dict[str, np.ndarray]:
-    """Samples a few images by the baseline and each member, one after another, and times it.
-
-    Writes `latency.json`: by key, `latency_ms` of one image (`NUM_SAMPLES` sampled at once, the
-    faster of two runs on one actor) and `speedup` over the baseline.
+def measure_latency(
+    run: RunDirectory, pool: Pool, front: Front, predicted: Cost | None
+) -> dict[str, np.ndarray]:
+    """Samples a few images by the baseline and each member and times it; writes `latency.json`.
 
     Returns:
         The samples by key, float32 (NUM_SAMPLES, C, H, W) in [-1, 1].
     """
-    seconds, samples = {}, {}
-    for entry in [front["baseline"], *front["members"]]:
-        steps = StepSchedule.from_json(entry["schedule"]).steps
-        runs = [pool.one("sample", steps, 0, range(NUM_SAMPLES)) for _ in range(2)]
-        samples[entry["key"]] = runs[0][0]
-        seconds[entry["key"]] = min(taken for _, taken in runs)
-    base = seconds[front["baseline"]["key"]]
-    latency: dict[str, Latency] = {
-        key: {"latency_ms": 1000 * taken / NUM_SAMPLES, "speedup": base / taken}
-        for key, taken in seconds.items()
+    schedules = {
+        entry["key"]: StepSchedule.from_json(entry["schedule"]).steps
+        for entry in [front["baseline"], *front["members"]]
     }
+    latency, samples = time_schedules(pool, schedules, predicted)
     write_json(run.latency, latency)
     return samples

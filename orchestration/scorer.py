@@ -25,6 +25,7 @@ from models.population import StateCache, sample_population
 from models.sampling import Sampler
 from orchestration.fidelity import Fidelity, fidelity
 from orchestration.machine import hardware
+from orchestration.step_times import StepTimes, step_times
 from orchestration.ways import Way
 
 log = logging.getLogger(__name__)
@@ -149,6 +150,17 @@ class SupernetSource:
             for width, of_width in seconds.items()
         }
 
+    @torch.inference_mode()
+    def step_times(self, ways: Mapping[float, Way], num_images: int) -> StepTimes:
+        """See `Scorer`."""
+        networks = {
+            width: as_function(self.subnets[width], way, self.device)
+            for width, way in ways.items()
+        }
+        return step_times(
+            networks, self.sampler, num_images, self.image_shape, self.device, self.conditioning
+        )
+
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Drops every state that is not on the way of one of these schedules."""
         self.states.retain(schedules)
@@ -222,6 +234,10 @@ class Scorer:
         Infinite where a compiled way cannot be had, such as without a compiler.
         """
         return self.source.measure(ways, batch_size)
+
+    def step_times(self, ways: Mapping[float, Way], num_images: int) -> StepTimes:
+        """How long the parts of sampling `num_images` at once take, widths in these ways."""
+        return self.source.step_times(ways, num_images)
 
     def hardware(self) -> dict[str, str | bool]:
         """The device that this scorer runs on."""

@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from models.intervals import Replicates, estimate, paired
+from orchestration.costs import Cost
 from orchestration.journal import Record
 from orchestration.sections import Search
 from search_spaces import pareto
@@ -49,12 +50,29 @@ class Problem:
         space: the grid and the widths, which candidates are written in.
         macs: of one call at each width.
         settings: `search` of the configuration.
+        latency: as predicted, where it is known.
+
+    Raises:
+        ValueError: latency is searched for, and not known.
     """
 
     chain: StepSchedule
     space: PerStepSpace
     macs: dict[float, int]
     settings: Search
+    latency: Cost | None = None
+
+    def __post_init__(self) -> None:
+        if self.settings.cost == "latency" and self.latency is None:
+            raise ValueError("search.cost is latency, and how long steps take is not known")
+
+    @property
+    def cost(self) -> Cost:
+        """What candidates are compared by beside their quality."""
+        if self.settings.cost == "latency":
+            return self.latency
+        calls = self.chain.calls_per_step
+        return Cost("macs", {width: calls * macs for width, macs in self.macs.items()})
 
     def schedule(self, steps: Sequence[Step]) -> StepSchedule:
         """These steps on the problem's chain."""
@@ -90,7 +108,7 @@ class Generation:
         calls_alone: what the same candidates had cost one by one.
         hypervolume: of all candidates so far, in units of the box.
         hypervolume_uniform: of the uniform schedules alone.
-        best_savings: the most MACs saved, as a share of the baseline's, by a candidate that the
+        best_savings: the most saved, as a share of the baseline's cost, by a candidate that the
             search believes to be no worse; 0 if there is none.
         stop: why the search ends here, or None.
     """
@@ -125,7 +143,7 @@ def search(
         ValueError: the records are not those of this search.
     """
     settings = problem.settings
-    scoring = _Scoring(problem, pool)
+    scoring, cost = _Scoring(problem, pool), problem.cost
     history = list(records)
     volumes: list[float] = []
     done, calls_alone = 0, 0
@@ -140,8 +158,8 @@ def search(
             history += scoring.records(index, steps, kept, done, replayed)
         scored = history[: done + len(asked)]
         if asked:
-            optimizer.tell_generation(asked, relative(scored[done:], scored[0]))
-        points = relative(scored, scored[0])
+            optimizer.tell_generation(asked, relative(scored[done:], scored[0], cost))
+        points = relative(scored, scored[0], cost)
         is_uniform = [record.key in problem.uniform_keys for record in scored]
         volumes.append(pareto.hypervolume(points, REFERENCE_POINT))
         calls = sum(record.calls for record in scored)
@@ -153,7 +171,7 @@ def search(
             calls_alone=calls_alone,
             hypervolume=volumes[-1],
             hypervolume_uniform=pareto.hypervolume(points[is_uniform], REFERENCE_POINT),
-            best_savings=1 - min(r.macs for r in scored if no_loss(r)) / scored[0].macs,
+            best_savings=1 - float(points[[no_loss(r) for r in scored], 1].min()),
             stop=_stop(settings, len(scored), calls, volumes, elapsed_s())
             if asked
             else f"no further candidate found after {done}",
@@ -224,10 +242,12 @@ class _Scoring:
         )
 
 
-def relative(records: Sequence[Record], baseline: Record) -> np.ndarray:
+def relative(records: Sequence[Record], baseline: Record, cost: Cost) -> np.ndarray:
     """(n, 2): quality and cost of each, relative to the baseline's."""
-    scale = (baseline.quality, baseline.macs)
-    return np.array([(r.quality / scale[0], r.macs / scale[1]) for r in records]).reshape(-1, 2)
+    scale = (baseline.quality, cost.of_record(baseline))
+    return np.array(
+        [(r.quality / scale[0], cost.of_record(r) / scale[1]) for r in records]
+    ).reshape(-1, 2)
 
 
 def no_loss(record: Record) -> bool:

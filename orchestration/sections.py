@@ -224,7 +224,7 @@ class Search(Section):
     population: Annotated[int, Field(ge=2)] = 16
     seed: Seed = 0
     noise_seed: Seed = 0
-    cost: Literal["macs"] = "macs"
+    cost: Literal["macs", "latency"] = "macs"
     budget: Count | None = None
     budget_calls: Count | None = None
     budget_minutes: Positive | None = None

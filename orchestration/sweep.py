@@ -51,7 +51,7 @@ class Attempt:
         planned: what it is.
         run: its directory, which is locked.
         chosen: what its scoring stands on.
-        problem: what it searches.
+        problem: what it searches; known once it is planned, as are the following.
         journal: what it has found.
         made_from: what its scorers are made from, on whichever actors.
     """
@@ -59,8 +59,8 @@ class Attempt:
     planned: PlannedSearch
     run: RunDirectory
     chosen: Setting
-    problem: Problem
-    journal: Journal
+    problem: Problem | None = None
+    journal: Journal | None = None
     made_from: ObjectRef | None = None
 
     @property
@@ -191,7 +191,8 @@ def _attempt(planned: PlannedSearch, directory: SweepDirectory, chosen: Setting)
     run = directory.search(planned)
     if planned.supernet is not None:
         directory.link_supernet(planned)
-    return Attempt(planned, run, chosen, *pipeline.open_search(planned.config, run, chosen))
+    pipeline.check_plan(run)
+    return Attempt(planned, run, chosen)
 
 
 def _actors(pools: ExitStack, num_actors: int, num_scorers: int) -> list[ActorHandle]:
@@ -205,7 +206,7 @@ def _actors(pools: ExitStack, num_actors: int, num_scorers: int) -> list[ActorHa
 def _plan(
     attempts: Sequence[Attempt], actors: Sequence[ActorHandle], sharers: int, failures: Failures
 ) -> list[Attempt]:
-    """Has each search know how its subnets run; those that can go on.
+    """Has each search know how its subnets run, and what it has found; those that can go on.
 
     What scorers are made from lies in the object store once for each data set and way of running,
     and each search has a small reference of its own to it: so an actor holds scorers, and their
@@ -225,7 +226,10 @@ def _plan(
             config = _with_less_memory(attempt.planned.config, sharers)
             scorer = ray.put((chosen.make_scorer, _args(config, chosen)))
             pool = Pool(actors, attempt.batch_size, scorer)
-            plan = follow_plan(config, attempt.run, chosen, attempt.problem, pool)
+            plan = follow_plan(config, attempt.run, chosen, pool)
+            attempt.problem, attempt.journal = pipeline.open_search(
+                attempt.planned.config, attempt.run, chosen
+            )
             key = (attempt.planned.dataset, canonical_json(plan.get("ways")))
             whole = parts.setdefault(key, pool.shared)
             attempt.made_from = ray.put((_make, ([whole],)))

@@ -14,7 +14,6 @@ from orchestration.front_page import hover_text
 from orchestration.front_plot import QUALITY_TICKS, attained
 from orchestration.members import Front, Member, NamedMember, all_schedules
 from orchestration.sweep_plot import (
-    X_TITLE,
     Y_TITLE,
     data_colours,
     one_of_each_data_set,
@@ -22,6 +21,7 @@ from orchestration.sweep_plot import (
     points,
     recommended,
     uniform_front,
+    x_title,
 )
 from orchestration.sweep_summary import Summary, Swept
 from orchestration.sweep_tables import (
@@ -97,7 +97,7 @@ def sweep_page_figure(searches: Sequence[Swept]) -> go.Figure:
         _add(figure, swept, best, name, False, marker=star, mode="markers")
         named.add(name)
     figure.add_hline(y=1, line={"color": INK, "width": 1, "dash": "dash"})
-    _lay_out(figure)
+    _lay_out(figure, x_title(searches))
     return figure
 
 
@@ -131,7 +131,7 @@ def _hover(member: Member, front: Front, known: dict[str, NamedMember]) -> str:
     return f"{share:.3f} of the baseline's quality<br>{hover_text(known[member['key']], front)}"
 
 
-def _lay_out(figure: go.Figure) -> None:
+def _lay_out(figure: go.Figure, title: str) -> None:
     buttons = [
         {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind}]}
         for kind in ("log", "linear")
@@ -139,7 +139,7 @@ def _lay_out(figure: go.Figure) -> None:
     figure.update_layout(
         template="simple_white",
         margin={"t": 40},
-        xaxis={"title": X_TITLE},
+        xaxis={"title": title},
         yaxis={
             "title": Y_TITLE,
             "type": "log",

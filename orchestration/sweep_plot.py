@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
+from orchestration.costs import unit_of
 from orchestration.figures import INK, STYLE, png_bytes
 from orchestration.front_plot import QUALITY_TICKS, attained
 from orchestration.members import Front, Member, by_savings
@@ -28,7 +29,6 @@ IN_MATPLOTLIB = {
     "solid": "-", "dash": "--", "dashdot": "-.", "longdash": (0, (8, 3)),
     "circle": "o", "square": "s", "triangle-up": "^", "cross": "P",
 }  # fmt: skip
-X_TITLE = "savings: share of the baseline's MACs that is not spent, %"
 Y_TITLE = "quality / baseline's quality (below 1 is better)"
 
 
@@ -56,7 +56,7 @@ def sweep_figure(searches: Sequence[Swept]) -> Figure:
                   None if label in named else label)  # fmt: skip
             named.add(label)
         axes.plot([0], [1], "D", color=INK, markersize=6, label="baseline of each", zorder=5)
-        _draw_axes(axes)
+        _draw_axes(axes, x_title(searches))
     return figure
 
 
@@ -92,6 +92,12 @@ def points(members: Sequence[Member], front: Front) -> tuple[list[float], list[f
     return [100 * m["savings"] for m in members], [m["quality"] / base for m in members]
 
 
+def x_title(searches: Sequence[Swept]) -> str:
+    """Of the axis of savings; all searches of a sweep go by one cost."""
+    unit = unit_of(next((s.front for s in searches if s.front is not None), {}))
+    return f"savings: share of the baseline's {unit.text} that is not spent, %"
+
+
 def recommended(front: Front) -> Member:
     """The recommended schedule, which may be the baseline."""
     return next(
@@ -120,12 +126,12 @@ def _draw(
     axes.plot(*star, "*", color=colour, markersize=13, markeredgecolor="white", zorder=4)
 
 
-def _draw_axes(axes: Axes) -> None:
+def _draw_axes(axes: Axes, title: str) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=QUALITY_TICKS))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(X_TITLE)
+    axes.set_xlabel(title)
     axes.set_ylabel(Y_TITLE)
     axes.set_xlim(-2, 101)
     axes.legend(frameon=False, fontsize=8, title="★ recommended   ··· uniform", title_fontsize=8)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
+from orchestration.costs import unit_of
 from orchestration.members import (
     Front,
     Latency,
@@ -26,7 +27,7 @@ def front_table(front: Front, latency: Mapping[str, Latency]) -> Table:
     """
     table = Table(
         title=f"{front['dataset']}: the front, re-scored on {front['num_images']:,} images",
-        caption=_caption(front),
+        caption=_caption(front, latency),
         caption_justify="left",
         box=None,
         pad_edge=False,
@@ -79,7 +80,7 @@ def _cells(entry: NamedMember, front: Front, latency: Latency | None) -> list[st
     ]
 
 
-def _caption(front: Front) -> str:
+def _caption(front: Front, latency: Mapping[str, Latency]) -> str:
     sentences = [
         "± are 95 % intervals. ★ recommended: the cheapest that the search believed to lose "
         "nothing, fixed before re-scoring. vs unif.: saves so much against the cheapest "
@@ -90,4 +91,16 @@ def _caption(front: Front) -> str:
     if front["hypervolume_uniform"]:
         ratio = front["hypervolume"] / front["hypervolume_uniform"]
         sentences.append(f"Hypervolume {ratio:.2f} times that of the uniform schedules.")
+    if unit_of(front).key == "latency_predicted_ms":
+        sentences.append(_latency_text(latency))
     return "\n" + " ".join(sentences)
+
+
+def _latency_text(latency: Mapping[str, Latency]) -> str:
+    """What savings are, and how well what they are of was predicted."""
+    errors = [abs(of["latency_error"]) for of in latency.values() if "latency_error" in of]
+    text = "Savings are of the predicted latency"
+    if not errors:
+        return f"{text}."
+    mean, most = (f"{100 * error:.1f} %" for error in (sum(errors) / len(errors), max(errors)))
+    return f"{text}, which is off by {mean} in the mean and {most} at most; faster is measured."

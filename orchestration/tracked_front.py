@@ -74,8 +74,10 @@ def metrics_of(entry: NamedMember, front: Front, latency: Latency | None) -> Met
     if member["savings_uniform"] is not None:
         metrics["savings_uniform"] = member["savings_uniform"]
     metrics |= {name: member[name] for name in Fidelity._fields if name in member}
+    if "latency_predicted_ms" in member:
+        metrics["latency_predicted_ms"] = member["latency_predicted_ms"]
     if latency is not None:
-        metrics |= {"latency_ms": latency["latency_ms"], "speedup": latency["speedup"]}
+        metrics |= latency
     return metrics
 
 

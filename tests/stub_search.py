@@ -6,6 +6,7 @@ import numpy as np
 
 from models.frechet import Reference
 from models.intervals import Replicates
+from orchestration.costs import Cost
 from orchestration.fidelity import Fidelity
 from orchestration.journal import Record
 from orchestration.pool import batches
@@ -21,6 +22,8 @@ from search_spaces.schedule import StepSchedule, even_grid
 T = 1000
 WIDTHS = (1.0, 0.5, 0.25)
 BLOCK_SIZE = 5
+# Milliseconds: a narrow step takes more of a wide one's time than of its MACs.
+LATENCY = Cost("latency", {width: 0.5 + 0.5 * width for width in WIDTHS}, 0.25)
 
 
 def stub_problem(steps: int = 8, **settings: object) -> Problem:
@@ -31,7 +34,7 @@ def stub_problem(steps: int = 8, **settings: object) -> Problem:
         T, "linear", "epsilon", "ddim", 0.0, True, tuple((t, WIDTHS[0]) for t in grid)
     )
     chosen = Search(steps=steps, **settings)
-    return Problem(chain, PerStepSpace(grid, WIDTHS), macs_table(WIDTHS), chosen)
+    return Problem(chain, PerStepSpace(grid, WIDTHS), macs_table(WIDTHS), chosen, LATENCY)
 
 
 def stub_scorer() -> Scorer:

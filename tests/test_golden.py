@@ -52,6 +52,13 @@ def front_of(path):
     return json.loads((path / "front.json").read_text())
 
 
+def predicted_ms(plan, member):
+    """The latency of a member by a plan: one sample, and for each step a call and the rest."""
+    beside = plan["beside_ms"]
+    steps = [plan["latency_ms"][f"{s['width']:g}"] for s in member["schedule"]["steps"]]
+    return beside["sample"] + sum(ms + beside["step"] for ms in steps)
+
+
 def path_of(path, key):
     return path / "schedules" / f"{key}.json"
 
@@ -85,6 +92,12 @@ def test_a_demo_leaves_all_that_the_contract_says(toy):
     assert latency[front["baseline"]["key"]]["speedup"] == 1
     plan = json.loads((toy / "plan.json").read_text())
     assert all(plan["latency_ms"][width] > 0 for width in plan["macs"])
+    for member in members:
+        entry = latency[member["key"]]
+        assert entry["latency_predicted_ms"] == pytest.approx(predicted_ms(plan, member))
+        assert entry["latency_error"] == pytest.approx(
+            entry["latency_predicted_ms"] / entry["latency_ms"] - 1
+        )
     assert front["quality"] == "fd_digits_160"
 
 
@@ -140,10 +153,11 @@ def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chai
     (other / "schedules" / "mine.json").write_text(json.dumps(schedule.to_json()))
     # other bits than the plain way gives
     rough = dict.fromkeys((1.0, 0.75, 0.5, 0.25), Way(dtype="bfloat16"))
-    (other / "plan.json").write_text(json.dumps({"ways": ways.to_json(rough)}))
+    plan = json.loads((toy / "plan.json").read_text()) | {"ways": ways.to_json(rough)}
+    (other / "plan.json").write_text(json.dumps(plan))
     found = run(
         "score", "--schedule", other / "schedules" / "mine.json", "--supernet", toy / "supernet",
-        "--out", toy.parent / "score",
+        "--out", toy.parent / "score", "--latency",
     )  # fmt: skip
     assert (found.returncode, found.stderr) == (0, "")
     result = json.loads((toy.parent / "score" / f"{schedule.key}.json").read_text())
@@ -160,6 +174,9 @@ def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chai
     for name in ("macs", "savings"):
         assert result[name] == front["members"][0][name]
     assert f"fd_digits_160 {scores.full:.3f}" in found.stdout
+    assert result["latency_predicted_ms"] == pytest.approx(predicted_ms(plan, result))
+    assert result["latency_ms"] > 0 and result["speedup"] > 0
+    assert f"{result['latency_predicted_ms']:.3g} ms were predicted" in found.stdout
 
 
 def test_a_front_is_judged_again_on_other_features(toy, tmp_path):

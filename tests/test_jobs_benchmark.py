@@ -71,3 +71,20 @@ def test_a_schedule_saves_as_near_to_its_aim_as_its_steps_allow(percent):
         for num_wide in range(count + 1)
     )
     assert abs(sum(MACS[width] for width in widths) - target) == nearest
+
+
+def test_a_prediction_is_compared_with_its_schedule_within_each_round():
+    """Calls of 3 and 1 s and .5 s for the rest: 2 wide and 1 narrow steps are 7.5 s."""
+    timings = {
+        "a call at width 1": Timing((3.0, 3.0, 30.0)),
+        "a call at width 0.5": Timing((1.0, 1.0, 10.0)),
+        latency.BESIDE: Timing((0.5, 0.5, 5.0)),
+        "mixed": Timing((7.5, 10.0, 60.0)),
+        "narrow": Timing((2.5, 2.5, 25.0)),
+    }
+    schedules = {
+        "mixed": ((900, 0.5), (500, 1.0), (3, 1.0)),
+        "narrow": ((900, 0.5), (500, 0.5), (3, 0.5)),
+    }
+    errors = latency.prediction_errors(timings, schedules)
+    assert errors == {"mixed": 0.0, "narrow": pytest.approx(0.4)}  # of 0, -.25 and .25

@@ -167,6 +167,11 @@ def test_the_search_names_its_optimizer_and_its_space(overrides, expected):
     assert describe_search(load(*overrides))[0].startswith(expected)
 
 
+def test_a_search_for_latency_says_so():
+    (line, _) = describe_search(load("search.cost=latency"))
+    assert "1,000 images a candidate, for predicted latency, until 300" in line
+
+
 def test_a_plan_has_the_stages_of_its_command_and_touches_nothing(tmp_path):
     out = tmp_path / "run"
     config = load()

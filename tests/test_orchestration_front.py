@@ -5,6 +5,7 @@ import pytest
 from stub_search import InProcessPool, generations, records_of, stub_problem
 
 from models.intervals import Replicates
+from orchestration.costs import Cost
 from orchestration.front import (
     assemble,
     choose_members,
@@ -18,6 +19,7 @@ from search_spaces.schedule import StepSchedule
 
 FACTS = {"dataset": "stub", "supernet": "5e", "quality": "fd_stub_400", "num_images": 400,
          "noise_floor": 0.5, "noise_floor_num_images": 400}  # fmt: skip
+MACS = Cost("macs", {})
 
 
 def records(*rows):
@@ -43,7 +45,7 @@ UNIFORM = [BASELINE, scored("u60", 60, 6.0), scored("u30", 30, 7.0), scored("u50
 
 
 def chosen(rows, limit=9):
-    return [record.key for record in choose_members(records(*rows), limit)]
+    return [record.key for record in choose_members(records(*rows), limit, MACS)]
 
 
 def test_the_searchs_front_goes_on_cheapest_first():
@@ -60,7 +62,7 @@ def test_what_lies_outside_the_box_stays_behind():
 def test_the_recommended_one_goes_on_even_if_it_is_dominated():
     # k1 is cheaper and better than k2, but the search does not believe it to be no worse
     rows = [(4, 100, 0), (3.8, 50, 0.2), (3.9, 60, -0.1)]
-    assert recommend(records(*rows)).key == "k2"
+    assert recommend(records(*rows), MACS).key == "k2"
     assert chosen(rows) == ["k1", "k2"]
 
 
@@ -86,13 +88,13 @@ def test_rivals_are_the_uniform_schedules_that_no_other_one_surely_beats():
 
 def test_without_a_believed_one_the_baseline_is_recommended():
     rows = [(4, 100, 0), (3.9, 50, 0.1)]
-    assert recommend(records(*rows)).key == "k0"
+    assert recommend(records(*rows), MACS).key == "k0"
     assert chosen(rows) == ["k1", "k0"]
 
 
 def test_the_cheapest_believed_one_is_recommended_and_of_equals_the_best_and_oldest():
     rows = [(4, 100, 0), (3.5, 70, -1), (3.4, 70, -1), (3.4, 70, -1), (3, 80, -1), (4.1, 60, 0.1)]
-    assert recommend(records(*rows)).key == "k2"
+    assert recommend(records(*rows), MACS).key == "k2"
 
 
 def test_above_the_limit_those_that_carry_the_front_stay():
@@ -204,6 +206,6 @@ def test_the_baseline_against_itself_has_no_difference():
 
 def test_a_whole_search_leaves_a_front_that_contains_what_it_recommends():
     found = records_of(list(generations(stub_problem(budget=60), InProcessPool())))
-    members = choose_members(found, 5)
-    assert len(members) == 5 and recommend(found) in members
+    members = choose_members(found, 5, MACS)
+    assert len(members) == 5 and recommend(found, MACS) in members
     assert [m.macs for m in members] == sorted(m.macs for m in members)

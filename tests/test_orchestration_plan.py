@@ -9,10 +9,10 @@ from models.intervals import Replicates
 from orchestration import config as configs
 from orchestration import setting, ways
 from orchestration.errors import DataError
-from orchestration.plan import follow_plan
+from orchestration.plan import follow_plan, read_latency
 from orchestration.rundir import RunDirectory
 from orchestration.scorer import Execution
-from orchestration.search import Problem
+from orchestration.step_times import StepTimes
 from orchestration.ways import Way
 
 LAST = Way(memory_format="channels_last")
@@ -29,12 +29,17 @@ class Actors:
         self.change = change
         self.slope = slope
         self.measured = []
+        self.timed = []
         self.runs = []
 
     def one(self, method, *args):
         if method == "hardware":
             return {"processor": "fake", "has_bfloat16": self.has_bfloat16}
         asked, batch_size = args
+        if method == "step_times":
+            self.timed.append((asked, batch_size))
+            times = {width: self.milliseconds[way] * width for width, way in asked.items()}
+            return StepTimes(times, 0.01, 0.05)
         self.measured.append((asked, batch_size))
         return {
             width: {way: self.milliseconds[way] * width for way in of_width}
@@ -68,8 +73,11 @@ def follow(config, run, pool):
     stub = setting.stub_setting(config)
     execution = setting.execution(config)
     network = setting.Setting(**{**vars(stub), "image_shape": (1, 4, 4), "args": (execution,)})
-    problem = Problem(setting.baseline(config), setting.space(config), network.macs, config.search)
-    return follow_plan(config, run, network, problem, pool)
+    return follow_plan(config, run, network, pool)
+
+
+def plan_widths(plan):
+    return [float(width) for width in plan["macs"]]
 
 
 def test_each_width_runs_in_its_fastest_way_and_the_plan_says_so(run):
@@ -79,10 +87,12 @@ def test_each_width_runs_in_its_fastest_way_and_the_plan_says_so(run):
     assert plan["format"] == "step-plan/1" and plan["batch_size"] == 250
     assert plan["macs"] == {"1": 1_000_000, "0.75": 562_500, "0.5": 250_000, "0.25": 62_500}
     assert plan["latency_ms"] == {"1": 0.8, "0.75": pytest.approx(0.6), "0.5": 0.4, "0.25": 0.2}
+    assert plan["beside_ms"] == {"step": 0.01, "sample": 0.05}
     assert plan["bfloat16_difference"] is None
     assert {w["memory_format"] for w in plan["ways"].values()} == {"channels_last"}
     assert pool.runs == [dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST)]
-    assert [batch_size for _, batch_size in pool.measured] == [250, 250, 16]
+    assert [batch_size for _, batch_size in pool.measured] == [250, 250]
+    assert pool.timed == [(dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST), 16)]
 
 
 def test_a_resume_follows_the_plan_without_measuring(run):
@@ -90,14 +100,16 @@ def test_a_resume_follows_the_plan_without_measuring(run):
     before = run.plan.read_bytes()
     again = Actors({Way(): 0.1, LAST: 1.0})
     follow(load(), run, again)
-    assert again.measured == [] and run.plan.read_bytes() == before
+    assert again.measured == again.timed == [] and run.plan.read_bytes() == before
     assert again.runs == [dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST)]
 
 
 def test_the_next_run_on_the_same_hardware_decides_alike(run, tmp_path):
     follow(load(), run, Actors({Way(): 1.0, LAST: 0.8}))
     other = Actors({Way(): 0.1, LAST: 1.0})
-    follow(load(), RunDirectory(tmp_path / "runs" / "two"), other)
+    two = RunDirectory(tmp_path / "runs" / "two")
+    follow(load(), two, other)
+    assert two.plan.read_bytes() == run.plan.read_bytes()  # latencies too
     assert other.runs == [dict.fromkeys((1.0, 0.75, 0.5, 0.25), LAST)]
 
 
@@ -156,9 +168,50 @@ def test_a_damaged_plan_is_told(run):
 
 def test_the_stub_has_nothing_to_measure(run):
     config = load()
-    problem = Problem(setting.baseline(config), setting.space(config), {1.0: 1}, config.search)
-    plan = follow_plan(config, run, setting.stub_setting(config), problem, None)
+    plan = follow_plan(config, run, setting.stub_setting(config), None)
     assert "latency_ms" not in plan and "ways" not in plan
+    assert read_latency(run.plan, config.supernet.widths) is None
+
+
+def test_a_latency_is_the_sum_of_what_the_plan_says_of_its_parts(run):
+    plan = follow(load(), run, Actors({Way(): 1.0, LAST: 0.8}))
+    found = read_latency(run.plan, plan_widths(plan))
+    assert found.name == "latency" and found.of_sample == 0.05
+    assert found.of([(900, 1.0), (500, 0.25), (3, 0.5)]) == pytest.approx(1.4 + 0.03 + 0.05)
+    assert found.of([(9, 0.5)]) == pytest.approx(0.46)
+
+
+def test_moves_that_draw_noise_are_measured_for_themselves(run, tmp_path):
+    pool = Actors({Way(): 1.0, LAST: 0.8})
+    for i, overrides in enumerate(([], ["sampler.eta=1.0"], [])):
+        follow(load(*overrides), RunDirectory(tmp_path / "runs" / str(i)), pool)
+    assert (len(pool.timed), len(pool.measured)) == (2, 2)
+
+
+def test_the_stub_makes_up_latencies_where_they_are_searched_for(run):
+    config = load("search.cost=latency")
+    follow_plan(config, run, setting.stub_setting(config), None)
+    found = read_latency(run.plan, config.supernet.widths)
+    assert found.of([(900, 1.0), (0, 0.5)]) == pytest.approx(1 + 0.75 + 2 * 0.02 + 0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"latency_ms": None}, "expected milliseconds under 'latency_ms' and 'beside_ms'"),
+        ({"beside_ms": {"step": 0.1}}, "expected milliseconds under 'latency_ms' and"),
+        ({"latency_ms": {"1": 2.0}}, r"got latencies of widths \[1.0\], expected \[0.25, 0.5, "),
+        (
+            {"latency_ms": {"1": 1, "0.75": 1, "0.5": 1, "0.25": -3}},
+            "got .*, expected them above 0",
+        ),
+    ],
+)
+def test_a_plan_whose_latencies_are_damaged_is_told(run, change, expected):
+    plan = follow(load(), run, Actors({Way(): 1.0, LAST: 0.8}))
+    run.plan.write_text(json.dumps(plan | change))
+    with pytest.raises(DataError, match=rf"plan\.json: {expected}"):
+        read_latency(run.plan, plan_widths(plan))
 
 
 def test_an_execution_is_put_in_place_of_the_other():

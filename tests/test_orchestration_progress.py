@@ -66,6 +66,11 @@ def test_a_generation_in_a_line():
     )
 
 
+def test_a_generation_of_a_search_for_latency_says_what_is_saved():
+    line = generation_line(GENERATION, Search(budget=240, cost="latency"), elapsed_s=120)
+    assert "   saves 42% of latency at no loss   " in line
+
+
 def test_where_only_patience_ends_it_the_time_so_far_is_told():
     line = generation_line(GENERATION, Search(patience=3), elapsed_s=120)
     assert line.endswith("   2:00 so far")

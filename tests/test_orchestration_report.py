@@ -24,7 +24,8 @@ from orchestration.schedule_plot import (
     schedules_png,
 )
 from orchestration.tables import front_table
-from tests.fakes import fake_front, fake_latency
+from orchestration.tracked_front import schedule_runs
+from tests.fakes import fake_front, fake_latency, fake_latency_front
 
 
 @pytest.fixture
@@ -245,6 +246,65 @@ def test_table_tells_the_front_in_80_columns(front):
     text = " ".join("\n".join(lines).split())
     assert "Noise floor 4.51: 898 real images" in text
     assert "Hypervolume 1.20 times" in text
+
+
+def table_text(front, latency):
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(front_table(front, latency))
+    return " ".join(console.export_text().split())
+
+
+def test_the_table_of_a_search_for_latency_says_what_savings_are_of_and_how_sure_that_is(front):
+    found, latency = fake_latency_front(), fake_latency(front)
+    errors = [100 * of["latency_error"] for of in latency.values()]
+    text = table_text(found, latency)
+    assert (
+        "Savings are of the predicted latency, which is off by"
+        f" {np.mean(errors):.1f} % in the mean and {max(errors):.1f} % at most;"
+        " faster is measured."
+    ) in text
+    one = {found["baseline"]["key"]: {"latency_ms": 1.0, "speedup": 1.0}}
+    assert "Savings are of the predicted latency." in table_text(found, one)
+    assert "predicted" not in table_text(front, latency)
+    saved = f"{100 * found['members'][0]['savings']:.0f} %"
+    assert f"{found['members'][0]['key']}" in text and saved in text
+
+
+def test_errors_of_a_prediction_count_whichever_way_they_go():
+    found = fake_latency_front()
+    latency = {
+        key: {"latency_ms": 1.0, "speedup": 1.0, "latency_error": error}
+        for key, error in (("a", 0.02), ("b", -0.04))
+    }
+    assert "off by 3.0 % in the mean and 4.0 % at most" in table_text(found, latency)
+
+
+def test_pictures_of_a_search_for_latency_say_so():
+    front = fake_latency_front()
+    figure = pareto_figure(front)
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == (
+        "savings: share of the baseline's predicted latency that is not spent, %"
+    )
+    (top,) = axes.child_axes
+    assert top.get_xlabel() == "predicted latency, milliseconds for one sample"
+    png_bytes(figure)  # the second axis takes its limits when it is drawn
+    spent = (1 - np.array(axes.get_xlim()) / 100) * front["baseline"]["latency_predicted_ms"]
+    assert np.allclose(sorted(top.get_xlim()), sorted(spent))
+    page = page_figure(front)
+    assert "baseline's predicted latency" in page.layout.xaxis.title.text
+    (trace,) = (trace for trace in page.data if trace.name == "recommended")
+    (member,) = (m for m in front["members"] if m["key"] == front["recommended"])
+    assert f"{member['latency_predicted_ms']:.4g} ms predicted" in trace.text[0]
+    assert trace.x[0] == 100 * member["savings"]
+
+
+def test_schedules_of_a_search_for_latency_are_tracked_with_what_was_predicted():
+    front = fake_latency_front()
+    runs = {run.params["key"]: run.metrics for run in schedule_runs(front, {})}
+    for member in [front["baseline"], *front["members"], *front["uniform"]]:
+        assert runs[member["key"]]["latency_predicted_ms"] == member["latency_predicted_ms"]
+    assert all("latency_predicted_ms" not in r.metrics for r in schedule_runs(fake_front(), {}))
 
 
 def test_table_without_latency_or_rival(front):

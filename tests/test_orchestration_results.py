@@ -10,30 +10,23 @@ from stub_search import InProcessPool, generations, records_of, stub_problem
 from models.frechet import noise_floor
 from models.intervals import estimate, paired
 from orchestration import config as configs
-from orchestration import results, setting
+from orchestration import setting
+from orchestration.costs import Cost
 from orchestration.fidelity import Fidelity, fidelity, fidelity_facts
 from orchestration.files import canonical_json
 from orchestration.front import choose_rivals, recommend
-from orchestration.results import quality_name, score_front, write_candidates, write_front
+from orchestration.results import (
+    measure_latency,
+    quality_name,
+    score_front,
+    write_candidates,
+    write_front,
+)
 from orchestration.rundir import RunDirectory
 from search_spaces.schedule import StepSchedule
 
 PROBLEM = stub_problem(budget=60)
 MEMBERS = 6
-
-
-class TimedPool:
-    """Samples at a pace that is told, and remembers by what."""
-
-    def __init__(self, seconds):
-        self.seconds = seconds
-        self.calls = []
-
-    def one(self, method, *args):
-        assert method == "sample"
-        steps, seed, images = args
-        self.calls.append((steps, seed, images))
-        return np.full((len(images), 1, 4, 4), len(self.calls), "f4"), self.seconds.pop(0)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +84,7 @@ def test_rivals_and_members_are_scored_together_on_noise_that_the_search_did_not
 
 
 def test_the_front_holds_the_new_scores_and_what_the_search_recommended(config, records, front):
-    assert front["recommended"] == recommend(records).key
+    assert front["recommended"] == recommend(records, PROBLEM.cost).key
     assert front["recommended"] in {m["key"] for m in front["members"]}
     assert front["baseline"]["key"] == records[0].key == front["uniform"][0]["key"]
     pool = InProcessPool()
@@ -151,7 +144,7 @@ def test_each_schedule_of_the_front_has_a_file_of_its_own(run, front):
 
 
 def test_candidates_are_the_journal_as_a_table(run, records):
-    returned = write_candidates(run, records)
+    returned = write_candidates(run, records, PROBLEM.cost)
     found = pd.read_parquet(run.candidates)
     pd.testing.assert_frame_equal(found, returned)
     for name in ("index", "generation", "key", "quality", "quality_se", "delta", "delta_se",
@@ -164,8 +157,17 @@ def test_candidates_are_the_journal_as_a_table(run, records):
     assert [path.name for path in run.path.iterdir()] == ["candidates.parquet"]
 
 
+def test_of_latency_the_table_has_a_column_and_savings(run, records):
+    cost = Cost("latency", {1.0: 1.0, 0.5: 0.75, 0.25: 0.625}, 0.5)
+    found = write_candidates(run, records, cost)
+    expected = [0.5 + sum((1 + w) / 2 for _, w in r.steps) for r in records]
+    assert found["latency_predicted_ms"].tolist() == expected
+    assert found["savings"].tolist() == [1 - ms / 8.5 for ms in expected]
+    assert found["macs"].tolist() == [r.macs for r in records]
+
+
 def test_damage_to_the_table_is_noticed(run, records):
-    write_candidates(run, records)
+    write_candidates(run, records, PROBLEM.cost)
     content = bytearray(run.candidates.read_bytes())
     content[200] ^= 1
     run.candidates.write_bytes(content)
@@ -173,18 +175,22 @@ def test_damage_to_the_table_is_noticed(run, records):
         pq.read_table(run.candidates, page_checksum_verification=True)
 
 
-def test_latency_is_of_one_image_and_speed_up_is_over_the_baseline(run, front):
-    schedules = [front["baseline"], *front["members"]]
-    paces = [0.8, 0.64, *(0.5 - 0.01 * i for i in range(2 * len(front["members"])))]
-    pool = TimedPool(list(paces))
-    samples = results.measure_latency(run, pool, front)
+def test_samples_are_timed_and_their_latencies_written(run, front):
+    """Of the baseline and of each member, in turn; the fake takes a second a step."""
+
+    class Pool:
+        def one(self, method, steps, seed, images):
+            return np.full((len(images), 1, 4, 4), len(steps), "f4"), float(len(steps))
+
+    predicted = Cost("latency", dict.fromkeys((1.0, 0.5, 0.25), 2000 / 16))
+    samples = measure_latency(run, Pool(), front, predicted)
     latency = json.loads(run.latency.read_text())
-    for i, m in enumerate(schedules):
-        taken = min(paces[2 * i : 2 * i + 2])
-        assert latency[m["key"]] == pytest.approx(
-            {"latency_ms": 1000 * taken / 16, "speedup": 0.64 / taken}
-        )
-        steps = StepSchedule.from_json(m["schedule"]).steps
-        assert [call[0] for call in pool.calls[2 * i : 2 * i + 2]] == [steps, steps]
-        assert samples[m["key"]].shape == (16, 1, 4, 4)
-    assert {call[1:] for call in pool.calls} == {(0, range(16))}  # the same noise for all
+    schedules = [front["baseline"], *front["members"]]
+    assert list(samples) == [m["key"] for m in schedules] and set(samples) == set(latency)
+    for m in schedules:
+        count = len(m["schedule"]["steps"])
+        assert (samples[m["key"]] == count).all()
+        assert latency[m["key"]] == {
+            "latency_ms": 1000 * count / 16, "speedup": 8 / count,
+            "latency_predicted_ms": 2000 * count / 16, "latency_error": 1,
+        }  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from stub_search import BLOCK_SIZE, InProcessPool, generations, records_of, stub_problem
 
 from models.intervals import estimate, jackknife, paired
+from orchestration.costs import Cost
 from orchestration.journal import Record
 from orchestration.search import charge, no_loss, relative, search
 from orchestration.stub import MACS
@@ -17,6 +18,7 @@ from search_spaces.prefixes import count_calls
 from search_spaces.spaces import SPACES
 
 CHOICES = [(optimizer, space) for space in SPACES for optimizer in OPTIMIZERS]
+MACS_COST = Cost("macs", {})
 
 
 def record(quality=1.0, macs=100, delta=0.0, delta_se=0.0, index=0):
@@ -52,8 +54,8 @@ def test_no_loss_is_believed_where_the_paired_difference_is_not_above_zero(delta
 
 def test_relative_values_have_the_baseline_at_one():
     records = [record(4.0, 200), record(6.0, 50), record(2.0, 300)]
-    assert relative(records, records[0]).tolist() == [[1, 1], [1.5, 0.25], [0.5, 1.5]]
-    assert relative([], records[0]).shape == (0, 2)
+    assert relative(records, records[0], MACS_COST).tolist() == [[1, 1], [1.5, 0.25], [0.5, 1.5]]
+    assert relative([], records[0], MACS_COST).shape == (0, 2)
 
 
 @pytest.mark.parametrize(("optimizer", "space"), CHOICES)
@@ -130,7 +132,7 @@ def test_survivors_states_are_kept_and_their_calls_are_not_charged():
         assert len(kept) == (settings.population if g else 0)
         assert pool.kept[g] == kept
         asked = optimizer.ask_generation(settings.population)
-        points = relative(records_of(found), found[0].records[0])
+        points = relative(records_of(found), found[0].records[0], MACS_COST)
         optimizer.tell_generation(asked, points[[r.index for r in generation.records]])
         new = [r.steps for r in generation.records]
         assert [r.calls for r in generation.records] == [20 * c for c in charge(new, kept)]
@@ -269,6 +271,6 @@ def test_a_space_that_is_used_up_ends_the_search(number, sizes):
     assert found[-1].stop == f"no further candidate found after {number}"
     assert found[-1].hypervolume == found[-2].hypervolume
     records = records_of(found)
-    losses = relative(records, records[0]).tolist()
+    losses = relative(records, records[0], MACS_COST).tolist()
     assert sum((told for _, told in optimizer.told), []) == losses
     assert [count for count, _ in optimizer.told] == [size for size in sizes if size]

@@ -114,6 +114,8 @@ def test_runs_are_a_tree_and_hold_what_the_front_says(told):
         measured = latency.get(member["key"], {})
         assert told.get("latency_ms") == measured.get("latency_ms")
         assert told.get("speedup") == measured.get("speedup")
+        assert told.get("latency_predicted_ms") == measured.get("latency_predicted_ms")
+        assert told.get("latency_error") == measured.get("latency_error")
 
 
 def test_a_search_holds_its_recommended_schedule_and_a_note(told):

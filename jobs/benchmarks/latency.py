@@ -4,15 +4,22 @@ On the CIFAR-10-size network: of STEPS steps each runs at one of the two neighbo
 save just less and just more than 25, 50 and 75 %, in such numbers that the whole comes nearest to
 it. Measured is the sampling of a batch from noise to images, as the scoring actors do it.
 `ratio_50`: the speed-up at 50 %, divided by the MACs of the baseline over the schedule's.
+
+Single calls of each width are timed in the same rounds, and a step and a sample beside the
+network: `prediction_error` is the largest difference between a schedule's time and the sum of its
+parts, as a share of the former, in the median over rounds.
 """
 
+import statistics
+from collections.abc import Mapping
+from copy import copy
 from functools import partial
 
 import torch
 
 from jobs.benchmarks import subjects
 from jobs.benchmarks.report import Report, Row
-from jobs.benchmarks.side_by_side import ratio, side_by_side
+from jobs.benchmarks.side_by_side import Timing, ratio, side_by_side
 from models.cost import macs_by_width
 from models.diffusion import alphas_cumprod, linear_betas
 from models.sampling import Sampler
@@ -21,6 +28,7 @@ from orchestration.ways import Way
 
 NAME, STEPS, BATCH_SIZE = "cifar10", 12, 4
 SAVINGS = (25, 50, 75)
+BESIDE = f"{STEPS} steps without a network"
 
 Steps = tuple[tuple[int, float], ...]
 
@@ -37,6 +45,10 @@ def run(repetitions: int) -> Report:
     schedules = {"baseline": schedule(macs, 0)}
     schedules |= {f"saves {percent} %": schedule(macs, percent) for percent in SAVINGS}
     rivals = {name: partial(_sample, source, steps) for name, steps in schedules.items()}
+    bare = copy(source)
+    bare.networks = dict.fromkeys(subnets, _no_network)
+    rivals[BESIDE] = partial(_sample, bare, schedules["baseline"])
+    rivals |= {_call_name(width): partial(_call, source, width) for width in macs}
     timings = side_by_side(rivals, repetitions)
     figures = {}
     for percent in SAVINGS:
@@ -44,6 +56,8 @@ def run(repetitions: int) -> Report:
         fewer_macs = _macs(schedules["baseline"], macs) / _macs(schedules[name], macs)
         figures[f"speedup_{percent}"] = ratio(timings, "baseline", name)
         figures[f"ratio_{percent}"] = figures[f"speedup_{percent}"] / fewer_macs
+    errors = prediction_errors(timings, schedules)
+    figures["prediction_error"] = max(abs(errors[f"saves {percent} %"]) for percent in SAVINGS)
     case = f"{NAME}, {STEPS} steps of {BATCH_SIZE} images"
     rows = [Row(case, name, timing) for name, timing in timings.items()]
     saved = {
@@ -54,7 +68,11 @@ def run(repetitions: int) -> Report:
         "latency",
         figures,
         rows,
-        {"macs": {f"{w:g}": m for w, m in macs.items()}, "savings": saved},
+        {
+            "macs": {f"{w:g}": m for w, m in macs.items()},
+            "savings": saved,
+            "prediction_errors": errors,
+        },
     )
 
 
@@ -71,6 +89,36 @@ def schedule(macs: dict[float, int], percent: int) -> Steps:
     num_wide = round(STEPS * (target - macs[narrow]) / (macs[wide] - macs[narrow]))
     falling = [1000 * (STEPS - k) // STEPS - 1 for k in range(STEPS)]
     return tuple((t, narrow if k < STEPS - num_wide else wide) for k, t in enumerate(falling))
+
+
+def prediction_errors(
+    timings: Mapping[str, Timing], schedules: Mapping[str, Steps]
+) -> dict[str, float]:
+    """How much longer each schedule is predicted to take than it does, as a share of that.
+
+    Predicted is the sum of its calls and of what STEPS steps take without a network; compared
+    within each round, of which the median counts.
+    """
+    errors = {}
+    for name, steps in schedules.items():
+        parts = [timings[_call_name(width)] for _, width in steps] + [timings[BESIDE]]
+        rounds = zip(timings[name].seconds, *(part.seconds for part in parts), strict=True)
+        errors[name] = statistics.median(sum(of) / whole - 1 for whole, *of in rounds)
+    return errors
+
+
+def _call_name(width: float) -> str:
+    return f"a call at width {width:g}"
+
+
+@torch.inference_mode()
+def _call(source: SupernetSource, width: float) -> None:
+    x = torch.zeros(BATCH_SIZE, *source.image_shape)
+    source.networks[width](x, torch.zeros(BATCH_SIZE, dtype=torch.int64))
+
+
+def _no_network(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    return x
 
 
 def _macs(steps: Steps, macs: dict[float, int]) -> int:

@@ -1,0 +1,119 @@
+"""How long sampling takes, put together from how long its parts take.
+
+    latency = sample + sum over steps of (call of the step's width + step)
+
+The call is the network's (two, where a step is guided); a step takes some time beside it, for the
+move, its noise, and to find out what comes next, and a sample some beside its steps, for the noise
+that it starts from and to hand over the images. All of it in milliseconds an image, where
+`num_images` are sampled at once.
+"""
+
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from models.conditioning import Conditioning
+from models.population import Network, sample_population
+from models.sampling import Sampler
+
+# Of each call at least so many are timed, and no more than so many or for so long in all.
+MIN_ROUNDS, MAX_ROUNDS, MAX_SECONDS = 5, 50, 20.0
+NUM_STEPS = 50  # of a schedule that is timed without a network
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """What sampling an image takes, in milliseconds.
+
+    Args:
+        call_ms: what the network takes in a step, by width.
+        step_ms: a step, beside the network.
+        sample_ms: a sample, beside its steps.
+    """
+
+    call_ms: dict[float, float]
+    step_ms: float
+    sample_ms: float
+
+
+def step_times(
+    networks: Mapping[float, Network],
+    sampler: Sampler,
+    num_images: int,
+    shape: tuple[int, int, int],
+    device: str = "cpu",
+    conditioning: Conditioning | None = None,
+) -> StepTimes:
+    """Times the parts.
+
+    Args:
+        networks: by width, as they run.
+        sampler: makes the moves.
+        num_images: sampled at once, the rows of every call.
+        shape: (C, H, W) of an image.
+        device: to run on.
+        conditioning: what conditional networks are told.
+    """
+    images = range(num_images)
+    x = torch.zeros(num_images, *shape, device=device)
+    t = torch.zeros(num_images, dtype=torch.int64, device=device)
+
+    def call(network: Network) -> None:
+        if conditioning is None:
+            output = network(x, t)
+        else:
+            output = conditioning.predict(network, x, t, images)
+        output.sum().item()  # an answer that is waited for, on any device
+
+    def sample(num_steps: int) -> None:
+        count = len(sampler.alphas_cumprod)
+        steps = [(i * count // num_steps, 1.0) for i in reversed(range(num_steps))]
+        sampled = sample_population(
+            {1.0: _no_network}, sampler, [steps], seed=0, images=images, shape=shape,
+            batch=num_images, conditioning=conditioning, device=device,
+        )  # fmt: skip
+        for _, x_0 in sampled:
+            x_0.cpu()
+
+    many = min(NUM_STEPS, len(sampler.alphas_cumprod))
+    calls = fastest_s({width: lambda n=net: call(n) for width, net in networks.items()})
+    beside = fastest_s({n: lambda n=n: sample(n) for n in {1, many}})
+    step_s = max(0.0, beside[many] - beside[1]) / max(1, many - 1)
+    per_image = 1000 / num_images
+    return StepTimes(
+        {width: seconds * per_image for width, seconds in calls.items()},
+        step_s * per_image,
+        max(0.0, beside[1] - step_s) * per_image,
+    )
+
+
+def fastest_s(
+    calls: Mapping[Name, Callable[[], None]], clock: Callable[[], float] = time.perf_counter
+) -> dict[Name, float]:
+    """Seconds of the fastest of several calls each, after a first one that is not counted.
+
+    Whatever else the machine does only adds to a time, so the least is nearest to the truth; and
+    calls are taken in turn, so that a slow minute is one for all of them.
+    """
+    for call in calls.values():
+        call()
+    began = clock()
+    seconds: dict[Name, float] = {}
+    for done in range(MAX_ROUNDS):
+        if done >= MIN_ROUNDS and clock() - began > MAX_SECONDS:
+            break
+        for name, call in calls.items():
+            start = clock()
+            call()
+            seconds[name] = min(seconds.get(name, float("inf")), clock() - start)
+    return seconds
+
+
+def _no_network(x: Tensor, *others: Tensor) -> Tensor:
+    return x
