@@ -41,14 +41,9 @@ NOISES = {"demo": 0.0125, "proof": 0.04}
 MAX_MEMBERS = Score.model_fields["max_members"].default
 KINDS: dict[str, dict[str, int | bool]] = {
     "plain": {"num_images": 1000},
-    "plain_250": {"num_images": 250},
-    "plain_2000": {"num_images": 2000},
-    "plain_4000": {"num_images": 4000},
     "racing": {"num_images": 1000, "racing": True},
     "racing_2000": {"num_images": 1000, "racing": True, "max_images": 2000},
-    "racing_4000": {"num_images": 1000, "racing": True, "max_images": 4000},
-    "racing_250_2000": {"num_images": 250, "racing": True, "max_images": 2000},
-    "racing_250_4000": {"num_images": 250, "racing": True, "max_images": 4000},
+    "plain_2000": {"num_images": 2000},
 }
 
 
