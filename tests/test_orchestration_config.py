@@ -1,3 +1,5 @@
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,20 @@ def test_yaml_and_back_gives_an_equal_configuration(tmp_path):
     path.write_text(to_yaml(config))
     assert load(path) == config
     assert set(yaml.safe_load(to_yaml(config))) == set(Config.model_fields)
+
+
+def test_keys_that_came_later_leave_fingerprints_alone_until_they_are_used():
+    """What was searched before there was racing is found again."""
+    before = load(None, ["search.budget=5"])
+    text = json.dumps(
+        {k: v for k, v in configs.flatten(before).items()
+         if k.startswith("search.") and k not in ("search.racing", "search.max_images")},
+        sort_keys=True, separators=(",", ":"),
+    )  # fmt: skip
+    assert fingerprint(before, "search") == hashlib.sha256(text.encode()).hexdigest()[:12]
+    raced = load(None, ["search.budget=5", "search.racing=true"])
+    longer = load(None, ["search.budget=5", "search.racing=true", "search.max_images=2000"])
+    assert len({fingerprint(c, "search") for c in (before, raced, longer)}) == 3
 
 
 def test_a_configuration_does_not_change():
@@ -202,6 +218,13 @@ def test_widths_are_distinct_within_0_and_1_and_contain_1(tmp_path, widths):
                 "search.steps=1",
             ],
             "diffusion.num_train_timesteps: got 1, expected at least 2 where",
+        ),
+        (["search.max_images=2000"], "search.max_images: got 2000, expected null where sea"),
+        (["search.racing=true", "search.max_images=999"], "search.max_images: got 999, expected a"),
+        (["search.racing=true", "score.block_size=250"], "score.block_size: got 250, expected at"),
+        (
+            ["search.racing=true", "search.max_images=2000", "search.num_images=900"],
+            "search.num_images: got 900, expected a multiple of score.batch_size (250)",
         ),
     ],
 )
