@@ -220,7 +220,7 @@ def test_widths_are_distinct_within_0_and_1_and_contain_1(tmp_path, widths):
             "diffusion.num_train_timesteps: got 1, expected at least 2 where",
         ),
         (["search.max_images=2000"], "search.max_images: got 2000, expected null where sea"),
-        (["search.racing=true", "search.max_images=999"], "search.max_images: got 999, expected a"),
+        (["search.racing=true", "search.max_images=999"], "search.max_images: got 999, expected "),
         (["search.racing=true", "score.block_size=250"], "score.block_size: got 250, expected at"),
         (
             ["search.racing=true", "search.max_images=2000", "search.num_images=900"],
