@@ -9,7 +9,7 @@ import sys
 
 from jobs import cli
 
-NAMES = ("frechet", "latency", "roofline", "scale", "scoring", "search")
+NAMES = ("frechet", "latency", "racing", "roofline", "scale", "scoring", "search")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from models.downdate import Downdate
 from models.frechet import Reference, distance
@@ -60,6 +60,12 @@ class Estimate:
         """The two-sided interval by Student's t with num_blocks - 1 degrees of freedom."""
         reach = float(stdtrit(self.num_blocks - 1, (1 + confidence) / 2)) * self.se
         return self.value - reach, self.value + reach
+
+    def tail(self) -> float:
+        """The chance of a value as large as this where the true one is 0, by the same t."""
+        if self.se == 0:
+            return float(self.value <= 0)
+        return float(stdtr(self.num_blocks - 1, -self.value / self.se))
 
 
 def jackknife(blocks: Sequence[FeatureBlock], reference: Reference) -> Replicates:
@@ -115,9 +121,27 @@ def estimate(replicates: Replicates) -> Estimate:
     h = replicates.counts.sum() / replicates.counts
     # Pseudo-values: for equal blocks their mean square deviation is Tukey's variance estimate.
     pseudo = h * replicates.full - (h - 1) * replicates.without
-    center = g * replicates.full - ((1 - 1 / h) * replicates.without).sum()
-    variance = ((pseudo - center) ** 2 / (h - 1)).sum() / g
+    variance = ((pseudo - _center(replicates)) ** 2 / (h - 1)).sum() / g
     return Estimate(replicates.full, float(np.sqrt(variance)), g)
+
+
+def expected_at(replicates: Replicates, num_images: int) -> Estimate:
+    """What the statistic is expected to be at `num_images`, from those there are.
+
+    As far as its bias goes as 1 / images, of which the jackknife knows the size (Quenouille,
+    1956). With fewer images than dimensions it goes slower, and only a part of it is taken away.
+    """
+    found = estimate(replicates)
+    bias = replicates.full - _center(replicates)
+    shift = bias * (1 - float(replicates.counts.sum()) / num_images)
+    return Estimate(float(found.value - shift), found.se, found.num_blocks)
+
+
+def _center(replicates: Replicates) -> float:
+    """The statistic without the bias that goes as 1 / images."""
+    h = replicates.counts.sum() / replicates.counts
+    weighted = ((1 - 1 / h) * replicates.without).sum()
+    return len(replicates.counts) * replicates.full - weighted
 
 
 def paired(candidate: Replicates, baseline: Replicates) -> Estimate:

@@ -58,6 +58,8 @@ ADDED: dict[str, Json] = {
     "data.skip_bad": 0,
     "search.space": "per-step",
     "search.segments": 6,
+    "search.racing": False,
+    "search.max_images": None,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

@@ -29,7 +29,8 @@ def choose_members(records: Sequence[Record], limit: int, cost: Cost) -> list[Re
     """
     points = relative(records, records[0], cost)
     inside = (points <= REFERENCE_POINT).all(axis=1)
-    front = [i for i in pareto.non_dominated(points) if inside[i]]
+    complete = np.flatnonzero([record.complete for record in records])
+    front = [i for i in complete[pareto.non_dominated(points[complete])] if inside[i]]
     best = recommend(records, cost)
     worth = dict(zip(front, pareto.contributions(points[front], REFERENCE_POINT), strict=True))
     worth[best.index] = np.inf

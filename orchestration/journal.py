@@ -9,7 +9,7 @@ names the format and the fingerprint of the search; a last one says why the sear
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ class Record:
         delta_se: its standard error.
         macs: multiply-accumulates of one sample.
         calls: network calls x images that it added to those of earlier candidates (see
-            `search.charge`).
+            `search_spaces.prefixes.charge`).
+        num_images: that it was scored on in a race (`racing.py`), else None.
+        complete: scored on as many images as any; only such candidates are on the front.
     """
 
     index: int
@@ -47,6 +49,8 @@ class Record:
     delta_se: float
     macs: int
     calls: int
+    num_images: int | None = None
+    complete: bool = True
 
 
 class Journal:
@@ -84,7 +88,7 @@ class Journal:
             range(len(self.records), len(self.records) + len(new))
         ):
             raise ValueError("records must follow each other in ask order")
-        self._write([asdict(record) for record in new])
+        self._write([_row(record) for record in new])
         self.records += new
 
     def stop(self, reason: str) -> None:
@@ -133,6 +137,12 @@ class Journal:
 def has_candidates(path: Path) -> bool:
     """Whether a journal holds more than its first line; nothing is checked."""
     return len(_read_whole_lines(path)) > 1
+
+
+def _row(record: Record) -> dict[str, Any]:
+    """A record without the values that it need not name."""
+    defaults = {field.name: field.default for field in fields(Record)}
+    return {key: value for key, value in asdict(record).items() if value != defaults[key]}
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -235,14 +235,14 @@ def how_to_look(config: Config, run: RunDirectory, child: TrackedRun) -> str:
 
 def track_generation(child: TrackedRun, generation: Generation) -> None:
     """Tells MLflow where a search stands."""
-    child.log(
-        {
-            "hypervolume": generation.hypervolume,
-            "best_savings": generation.best_savings,
-            "calls": generation.calls,
-        },
-        generation.num_scored,
-    )
+    metrics = {
+        "hypervolume": generation.hypervolume,
+        "best_savings": generation.best_savings,
+        "calls": generation.calls,
+    }
+    if generation.images_saved is not None:
+        metrics["images_saved"] = generation.images_saved
+    child.log(metrics, generation.num_scored)
 
 
 def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, say: Say) -> None:

@@ -81,8 +81,8 @@ class Pool:
             MachineError: actors stay lost or answer too late.
             DataError: a schedule's samples are not finite: the supernet has diverged.
         """
-        blocks = self.blocks(schedules, seed, num_images)
-        judged = self._judge(blocks)
+        blocks = self.blocks(schedules, seed, batches(num_images, self.batch_size))
+        judged = self._judging(blocks)
         self._follow(blocks, tell)
         return self._get(judged)
 
@@ -103,8 +103,9 @@ class Pool:
             real: features (M, D) of real images, all that KID, precision and recall look at.
             tell: see `distances`.
         """
-        blocks = self.blocks(schedules, seed, num_images, num_whole=MAX_IMAGES)
-        judged = self._judge(blocks)
+        runs = batches(num_images, self.batch_size)
+        blocks = self.blocks(schedules, seed, runs, num_whole=MAX_IMAGES)
+        judged = self._judging(blocks)
         num_batches = math.ceil(min(num_images, MAX_IMAGES) / self.batch_size)
         shared = ray.put(real)
         opinions = [
@@ -115,22 +116,26 @@ class Pool:
         return self._get(judged), self._get(opinions)
 
     def blocks(
-        self, schedules: Sequence[Steps], seed: int, num_images: int, num_whole: int = 0
+        self,
+        schedules: Sequence[Steps],
+        seed: int,
+        runs: Sequence[range],
+        num_whole: int = 0,
     ) -> list[list[ObjectRef]]:
         """References to each schedule's blocks, batch by batch.
 
         Args:
             schedules: steps of each.
             seed: of the noise.
-            num_images: that each is scored on.
+            runs: of image indices, each a batch of `batches` of some number of images.
             num_whole: batches that begin below this image come as features, never as moments.
         """
-        runs = batches(num_images, self.batch_size)
         cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
-        for b, images in enumerate(runs):
+        for images in runs:
+            first = images.start // self.batch_size * len(cuts)
             for c, members in enumerate(cuts):
-                actor = self.actors[(b * len(cuts) + c) % len(self.actors)]
+                actor = self.actors[(first + c) % len(self.actors)]
                 refs = actor.score.options(num_returns=len(members)).remote(
                     [self.shared], [schedules[i] for i in members], seed, images,
                     images.start < num_whole,
@@ -140,6 +145,10 @@ class Pool:
                 for i, ref in zip(members, refs, strict=True):
                     blocks[i].append(ref)
         return blocks
+
+    def judge(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[Replicates]:
+        """The distances of schedules from their blocks; errors as of `distances`."""
+        return self._get(self._judging(blocks))
 
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose states later populations will start from."""
@@ -159,12 +168,6 @@ class Pool:
         for actor in self.actors:
             ray.kill(actor)
 
-    def _judge(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[ObjectRef]:
-        return [
-            self._call(self.actors[i % len(self.actors)], "judge", *refs)
-            for i, refs in enumerate(blocks)
-        ]
-
     def _follow(
         self, blocks: Sequence[Sequence[ObjectRef]], tell: Callable[[int, int], None] | None
     ) -> None:
@@ -179,6 +182,12 @@ class Pool:
 
     def _call(self, actor: ActorHandle, method: str, *args: object) -> ObjectRef:
         return actor.call.remote([self.shared], method, *args)
+
+    def _judging(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[ObjectRef]:
+        return [
+            self._call(self.actors[i % len(self.actors)], "judge", *refs)
+            for i, refs in enumerate(blocks)
+        ]
 
     def _get(self, refs: Sequence[ObjectRef]) -> list:
         try:

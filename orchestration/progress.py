@@ -36,11 +36,15 @@ def generation_line(
         if generation.hypervolume_uniform
         else f"{generation.hypervolume:.3f}"
     )
+    saved = ""
+    if generation.images_saved is not None:
+        saved = f"   images saved {generation.images_saved:.0%}"
     rest_s = seconds_left(generation, settings, elapsed_s, replayed)
     of_what = " of latency" * (settings.cost == "latency")
     return (
         f"search  {generation.num_scored} scored   hypervolume {gain}"
-        f"   saves {generation.best_savings:.0%}{of_what} at no loss   calls shared {shared:.0%}"
+        f"   saves {generation.best_savings:.0%}{of_what} at no loss"
+        f"   calls shared {shared:.0%}{saved}"
         f"   {f'{clock(elapsed_s)} so far' if rest_s is None else f'{clock(rest_s)} left'}"
     )
 

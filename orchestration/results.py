@@ -158,6 +158,9 @@ def write_candidates(run: RunDirectory, records: Sequence[Record], cost: Cost) -
     )
     if cost.name == "latency":
         table[cost.unit.key] = costs
+    if records[0].num_images is not None:  # a race
+        table["num_images"] = [r.num_images for r in records]
+        table["complete"] = [r.complete for r in records]
     content = BytesIO()
     pq.write_table(pa.Table.from_pandas(table), content, write_page_checksum=True)
     write_bytes(run.candidates, content.getvalue())

@@ -15,30 +15,27 @@ from typing import Protocol
 
 import numpy as np
 
-from models.intervals import Replicates, estimate, paired
+from models.intervals import Replicates
 from orchestration.costs import Cost
 from orchestration.journal import Record
+from orchestration.racing import Racing, RacingPool
+from orchestration.records import make_record
 from orchestration.sections import Search
 from search_spaces import pareto
 from search_spaces.optimizers import REFERENCE_POINT, Optimizer
 from search_spaces.per_step import PerStepSpace
-from search_spaces.prefixes import count_calls, shared_length
+from search_spaces.prefixes import Step, charge
 from search_spaces.schedule import StepSchedule
 from search_spaces.spaces import Space, make_space
 
-Step = tuple[int, float]
 
-
-class ScoringPool(Protocol):
+class ScoringPool(RacingPool, Protocol):
     """What a search needs of the pool."""
 
     def distances(
         self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
     ) -> list[Replicates]:
         """Distances of each schedule."""
-
-    def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
-        """Schedules whose states later ones start from."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +76,9 @@ class Problem:
         fields = {name: getattr(self.chain, name) for name in self.chain.__dataclass_fields__}
         return StepSchedule(**{**fields, "steps": tuple(steps)})
 
-    @property
-    def calls_of_a_step(self) -> int:
-        """Network calls x images that a step costs."""
-        return self.chain.calls_per_step * self.settings.num_images
+    def calls_of_a_step(self, num_images: int | None = None) -> int:
+        """Network calls x images that a step costs, on `num_images` or the search's own number."""
+        return self.chain.calls_per_step * (num_images or self.settings.num_images)
 
     @property
     def searched(self) -> Space:
@@ -111,6 +107,7 @@ class Generation:
         best_savings: the most saved, as a share of the baseline's cost, by a candidate that the
             search believes to be no worse; 0 if there is none.
         stop: why the search ends here, or None.
+        images_saved: see `images_saved`.
     """
 
     records: tuple[Record, ...]
@@ -121,6 +118,7 @@ class Generation:
     hypervolume_uniform: float
     best_savings: float
     stop: str | None
+    images_saved: float | None = None
 
 
 def search(
@@ -143,7 +141,8 @@ def search(
         ValueError: the records are not those of this search.
     """
     settings = problem.settings
-    scoring, cost = _Scoring(problem, pool), problem.cost
+    cost = problem.cost
+    scoring = Racing(problem, pool) if settings.racing else _Scoring(problem, pool)
     history = list(records)
     volumes: list[float] = []
     done, calls_alone = 0, 0
@@ -153,17 +152,19 @@ def search(
         replayed = history[done : done + len(asked)]
         if [record.steps for record in replayed] != steps[: len(replayed)]:
             raise ValueError("the journal's candidates are not those of this search")
-        if len(replayed) < len(asked):
-            kept = [problem.space.decode(genome) for genome in optimizer.survivors()]
-            history += scoring.records(index, steps, kept, done, replayed)
+        kept = [problem.space.decode(genome) for genome in optimizer.survivors()]
+        history += scoring.records(index, steps, kept, history[:done], replayed)
         scored = history[: done + len(asked)]
         if asked:
             optimizer.tell_generation(asked, relative(scored[done:], scored[0], cost))
         points = relative(scored, scored[0], cost)
         is_uniform = [record.key in problem.uniform_keys for record in scored]
-        volumes.append(pareto.hypervolume(points, REFERENCE_POINT))
+        complete = np.array([record.complete for record in scored])
+        volumes.append(pareto.hypervolume(points[complete], REFERENCE_POINT))
         calls = sum(record.calls for record in scored)
-        calls_alone += sum(len(s) for s in steps) * problem.calls_of_a_step
+        calls_alone += sum(
+            len(r.steps) * problem.calls_of_a_step(r.num_images) for r in scored[done:]
+        )
         yield Generation(
             records=tuple(scored[done:]),
             num_scored=len(scored),
@@ -175,6 +176,7 @@ def search(
             stop=_stop(settings, len(scored), calls, volumes, elapsed_s())
             if asked
             else f"no further candidate found after {done}",
+            images_saved=images_saved(scored, settings),
         )
         done = len(scored)
 
@@ -192,7 +194,7 @@ class _Scoring:
         generation: int,
         steps: Sequence[tuple[Step, ...]],
         kept: Sequence[Sequence[Step]],
-        done: int,
+        earlier: Sequence[Record],
         replayed: Sequence[Record],
     ) -> list[Record]:
         """Records of those candidates of a generation that were not replayed.
@@ -201,10 +203,12 @@ class _Scoring:
             generation: its index.
             steps: of all its candidates.
             kept: schedules that they may share steps with.
-            done: candidates before it.
+            earlier: records of all candidates before it.
             replayed: records that are there already, of its first candidates.
         """
-        settings = self.problem.settings
+        if len(replayed) == len(steps):
+            return []
+        settings, done = self.problem.settings, len(earlier)
         self.pool.keep(kept)
         new = list(steps[len(replayed) :])
         if self.baseline is None and (done or replayed):  # a resumed search
@@ -214,32 +218,12 @@ class _Scoring:
             self.baseline = scores.pop() if done or replayed else scores[0]
         charged = charge(steps, kept)
         return [
-            self._record(done + i, generation, steps[i], score, charged[i])
+            make_record(
+                self.problem, done + i, generation, steps[i], score, self.baseline,
+                charged[i] * self.problem.calls_of_a_step(),
+            )  # fmt: skip
             for i, score in enumerate(scores, len(replayed))
         ]
-
-    def _record(
-        self,
-        index: int,
-        generation: int,
-        steps: tuple[Step, ...],
-        scores: Replicates,
-        calls: int,
-    ) -> Record:
-        schedule = self.problem.schedule(steps)
-        quality, delta = estimate(scores), paired(scores, self.baseline)
-        return Record(
-            index=index,
-            generation=generation,
-            key=schedule.key,
-            steps=schedule.steps,
-            quality=quality.value,
-            quality_se=quality.se,
-            delta=delta.value,
-            delta_se=delta.se,
-            macs=schedule.macs(self.problem.macs),
-            calls=calls * self.problem.calls_of_a_step,
-        )
 
 
 def relative(records: Sequence[Record], baseline: Record, cost: Cost) -> np.ndarray:
@@ -256,19 +240,15 @@ def no_loss(record: Record) -> bool:
     By its paired difference on the search's noise, which is an estimate: how lucky the chosen one
     was, fresh noise tells.
     """
-    return record.delta <= 0
+    return record.complete and record.delta <= 0
 
 
-def charge(schedules: Sequence[Sequence[Step]], kept: Sequence[Sequence[Step]]) -> list[int]:
-    """Steps that each schedule adds to the kept ones and to those before it."""
-    known = list(kept)
-    charges = []
-    for steps in schedules:
-        shared = max((shared_length(steps, other) for other in known), default=0)
-        charges.append(len(steps) - shared)
-        known.append(steps)
-    assert sum(charges) == count_calls(schedules, kept)
-    return charges
+def images_saved(records: Sequence[Record], settings: Search) -> float | None:
+    """Share of the images of all candidates that dropping some early has saved; None: no race."""
+    if not settings.racing:
+        return None
+    missing = (max(0, settings.num_images - record.num_images) for record in records)
+    return sum(missing) / (len(records) * settings.num_images)
 
 
 def _room(settings: Search, done: int) -> int:

@@ -229,6 +229,8 @@ class Search(Section):
     budget_calls: Count | None = None
     budget_minutes: Positive | None = None
     patience: Count | None = None
+    racing: bool = False
+    max_images: Count | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Search":
@@ -237,6 +239,11 @@ class Search(Section):
             named = ", ".join(f"search.{rule}" for rule in rules)
             expected = f"a stopping rule: at least one of {named}"
             raise wrong("search.budget", None, expected)
+        if self.max_images is not None and not self.racing:
+            raise wrong("search.max_images", self.max_images, "null where search.racing is false")
+        if self.max_images is not None and self.max_images < self.num_images:
+            expected = f"at least search.num_images ({self.num_images})"
+            raise wrong("search.max_images", self.max_images, expected)
         return self
 
 
@@ -308,6 +315,7 @@ class Config(Section):
             if count < 2 * self.score.block_size:
                 expected = f"at least two blocks of score.block_size ({self.score.block_size})"
                 raise wrong(key, count, expected)
+        self._check_racing()
         if self.score.noise_seed == self.search.noise_seed:
             expected = "another than search.noise_seed, so that the front meets unseen noise"
             raise wrong("score.noise_seed", self.score.noise_seed, expected)
@@ -327,6 +335,21 @@ class Config(Section):
                 f" starts at {last}: nothing of the image is left there, and epsilon can't tell it"
             )
             raise wrong("diffusion.prediction", diffusion.prediction, expected)
+
+    def _check_racing(self) -> None:
+        search, score = self.search, self.score
+        if search.racing and score.batch_size < 2 * score.block_size:
+            expected = (
+                f"at most half of score.batch_size ({score.batch_size}) where search.racing is"
+                " true: candidates are compared after a batch, and an error bar needs two blocks"
+            )
+            raise wrong("score.block_size", score.block_size, expected)
+        if search.max_images is not None and search.num_images % score.batch_size:
+            expected = (
+                f"a multiple of score.batch_size ({score.batch_size}) where search.max_images"
+                " is set"
+            )
+            raise wrong("search.num_images", search.num_images, expected)
 
 
 def keys_of(kind: type[Config]) -> list[str]:

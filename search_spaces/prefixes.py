@@ -25,6 +25,18 @@ def count_calls(schedules: Iterable[Sequence[Step]], known: Iterable[Sequence[St
     return _count_prefixes(both) - _count_prefixes(known_steps)
 
 
+def charge(schedules: Sequence[Sequence[Step]], kept: Sequence[Sequence[Step]]) -> list[int]:
+    """Steps that each schedule adds to the kept ones and to those before it."""
+    known = list(kept)
+    charges = []
+    for steps in schedules:
+        shared = max((shared_length(steps, other) for other in known), default=0)
+        charges.append(len(steps) - shared)
+        known.append(steps)
+    assert sum(charges) == count_calls(schedules, kept)
+    return charges
+
+
 def shared_length(a: Sequence[Step], b: Sequence[Step]) -> int:
     """Number of first steps in which `a` and `b` agree."""
     for length, (step_a, step_b) in enumerate(zip(a, b, strict=False)):

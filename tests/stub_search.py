@@ -6,6 +6,7 @@ import numpy as np
 
 from models.frechet import Reference
 from models.intervals import Replicates
+from models.moments import FeatureBlock
 from orchestration.costs import Cost
 from orchestration.fidelity import Fidelity
 from orchestration.journal import Record
@@ -52,6 +53,7 @@ class InProcessPool:
     Attributes:
         asked: (schedules, seed, num_images) of each population.
         kept: the schedules that were named before each population.
+        batches: (schedules, images) of each batch of a race.
     """
 
     batch_size = 20
@@ -60,6 +62,7 @@ class InProcessPool:
         self.scorer = scorer or stub_scorer()
         self.asked: list[tuple[list[tuple[Step, ...]], int, int]] = []
         self.kept: list[list[tuple[Step, ...]]] = []
+        self.batches: list[tuple[list[tuple[Step, ...]], range]] = []
 
     def distances(
         self,
@@ -91,6 +94,18 @@ class InProcessPool:
         runs = batches(num_images, self.batch_size)
         whole = [self.scorer.score(schedules, seed, images, whole=True) for images in runs]
         return judged, [self.scorer.fidelity(real, *of_one) for of_one in zip(*whole, strict=True)]
+
+    def blocks(
+        self, schedules: Sequence[Sequence[Step]], seed: int, runs: Sequence[range]
+    ) -> list[list[list[FeatureBlock]]]:
+        """See `Pool`; what it was asked for is remembered in `batches`."""
+        self.batches += [([tuple(steps) for steps in schedules], images) for images in runs]
+        scored = [self.scorer.score(schedules, seed, images) for images in runs]
+        return [list(of_one) for of_one in zip(*scored, strict=True)]
+
+    def judge(self, blocks: Sequence[Sequence[list[FeatureBlock]]]) -> list[Replicates]:
+        """See `Pool`."""
+        return [self.scorer.judge(*of_one) for of_one in blocks]
 
     def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
         """See `Pool`."""

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from models.features import train_classifier
 from models.frechet import Reference, distance
 from models.images import from_uint8
-from models.intervals import Estimate, Replicates, estimate, jackknife, paired
+from models.intervals import Estimate, Replicates, estimate, expected_at, jackknife, paired
 from models.moments import NonFiniteFeatures, moments, summarize
 
 REFERENCE = Reference(np.zeros(6), np.diag(np.arange(1.0, 7.0)))
@@ -72,6 +72,31 @@ def test_a_mean_has_its_known_standard_error_at_unequal_blocks():
 def test_interval_is_that_of_student():
     low, high = Estimate(3.0, 0.5, 8).interval(0.9)
     assert (low, high) == pytest.approx(student.interval(0.9, df=7, loc=3.0, scale=0.5))
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.3, 2.0, 30.0])
+def test_tail_is_that_of_student(value):
+    assert Estimate(value, 0.5, 8).tail() == pytest.approx(student.sf(2 * value, df=7), rel=1e-9)
+
+
+def test_a_difference_without_an_error_is_certain():
+    assert [Estimate(value, 0.0, 8).tail() for value in (-1.0, 0.0, 1e-9)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize("sizes", [[10] * 6, [10] * 5 + [4]])
+def test_what_is_expected_at_more_images_has_their_bias(sizes):
+    """The squared mean of n unit normals is 1 / n on average, for equal blocks and others."""
+    rng = np.random.default_rng(0)
+    counts, found = np.array(sizes), []
+    for _ in range(4000):
+        sums = rng.normal(size=len(counts)) * np.sqrt(counts)
+        without = ((sums.sum() - sums) / (counts.sum() - counts)) ** 2
+        replicates = Replicates((sums.sum() / counts.sum()) ** 2, without, counts)
+        found.append([expected_at(replicates, n).value for n in (counts.sum(), 200, 10**9)])
+    expected = [1 / counts.sum(), 1 / 200, 0]
+    np.testing.assert_allclose(np.mean(found, axis=0), expected, atol=1.5e-3)
+    same = expected_at(replicates, int(counts.sum()))
+    assert (same.value, same.se) == (estimate(replicates).value, estimate(replicates).se)
 
 
 def test_paired_difference_is_the_jackknife_of_the_difference():

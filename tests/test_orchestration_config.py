@@ -204,6 +204,13 @@ def test_widths_are_distinct_within_0_and_1_and_contain_1(tmp_path, widths):
             ],
             "diffusion.num_train_timesteps: got 1, expected at least 2 where",
         ),
+        (["search.max_images=2000"], "search.max_images: got 2000, expected null where sea"),
+        (["search.racing=true", "search.max_images=999"], "search.max_images: got 999, expected "),
+        (["search.racing=true", "score.block_size=250"], "score.block_size: got 250, expected at"),
+        (
+            ["search.racing=true", "search.max_images=2000", "search.num_images=900"],
+            "search.num_images: got 900, expected a multiple of score.batch_size (250)",
+        ),
     ],
 )
 def test_what_must_hold_between_keys(tmp_path, overrides, line):
@@ -321,6 +328,7 @@ def test_what_was_made_before_a_key_was_added_is_found_again():
         "search.spacing=trailing",
         "search.space=timesteps",
         "search.segments=3",
+        "search.racing=true",
         "sampler.name=dpmsolver++2m",
         "network.conditional=true",
         "train.label_dropout=.2",

@@ -36,6 +36,18 @@ def test_what_was_appended_is_read_again_exactly(path):
     assert Journal(path, "abc").stopped is None
 
 
+def test_what_a_race_adds_to_a_record_is_kept_and_without_one_nothing_is_written(tmp_path):
+    plain, raced = tmp_path / "plain", tmp_path / "raced"
+    Journal(plain, "abc").append([record(0)])
+    assert b"num_images" not in plain.read_bytes() and b"complete" not in plain.read_bytes()
+    written = [
+        dataclasses.replace(record(0), num_images=2000),
+        dataclasses.replace(record(1), num_images=250, complete=False),
+    ]
+    Journal(raced, "abc").append(written)
+    assert Journal(raced, "abc").records == written
+
+
 def test_the_same_records_give_the_same_bytes_however_they_were_appended(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     Journal(one, "abc").append([record(0), record(1)])

@@ -163,6 +163,18 @@ def test_the_number_of_actors_changes_no_bit(pools, script, num_schedules, num_i
         assert_same(pools(num_actors).distances(schedules, SEED, num_images), expected)
 
 
+def test_what_is_scored_in_parts_and_judged_on_the_way_comes_to_the_same(pools, script):
+    """As a race does it: two batches, then the rest for some of them."""
+    runs = batches(47, BATCH_SIZE)
+    for num_actors in (1, 2, 3):
+        pool = pools(num_actors)
+        blocks = pool.blocks(SCHEDULES, SEED, runs[:2])
+        assert_same(pool.judge(blocks), in_process(SCHEDULES, 20))
+        rest = pool.blocks(SCHEDULES[1:4], SEED, runs[2:])
+        whole = [first + last for first, last in zip(blocks[1:4], rest, strict=True)]
+        assert_same(pool.judge(whole), in_process(SCHEDULES[1:4], 47))
+
+
 def test_it_tells_of_every_batch_but_the_last(pools, script):
     told = []
     found = pools(2).distances(SCHEDULES, SEED, 47, lambda done, total: told.append((done, total)))

@@ -71,6 +71,13 @@ def test_a_generation_of_a_search_for_latency_says_what_is_saved():
     assert "   saves 42% of latency at no loss   " in line
 
 
+def test_a_race_tells_the_images_saved():
+    line = generation_line(
+        dataclasses.replace(GENERATION, images_saved=0.428), Search(budget=240), 120
+    )
+    assert "   calls shared 62%   images saved 43%   6:00 left" in line
+
+
 def test_where_only_patience_ends_it_the_time_so_far_is_told():
     line = generation_line(GENERATION, Search(patience=3), elapsed_s=120)
     assert line.endswith("   2:00 so far")

@@ -29,8 +29,13 @@ def whole(problem):
     return list(generations(problem, InProcessPool()))
 
 
-def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(ray_cluster, journal):
-    problem = stub_problem(budget=30)
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_images": 80, "racing": True, "max_images": 160}], ids=["", "racing"]
+)
+def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(
+    ray_cluster, journal, settings
+):
+    problem = stub_problem(budget=30, **settings)
     expected = whole(problem)
     # of an earlier run, that was killed in the middle of a generation
     journal.append(records_of(expected)[:11])
