@@ -97,10 +97,13 @@ def test_members_rivals_and_savings_go_by_latency():
     records, pool = records_of(list(generations(problem, InProcessPool()))), InProcessPool()
     uniform = choose_rivals(records, problem)
     kinds = {problem.space.decode(genome) for genome in problem.space.uniform()}
-    points = [(r.quality, latency_of(r.steps), r.steps) for r in records if r.steps in kinds]
+    scored = [(r, latency_of(r.steps)) for r in records if r.steps in kinds]
     assert uniform[0] == problem.chain.steps and set(uniform[1:]) == {
-        steps for quality, ms, steps in points[1:]
-        if not any(q < quality and other <= ms + 1e-9 for q, other, _ in points)
+        b.steps for b, ms in scored[1:]
+        if not any(
+            a.delta + 2 * np.hypot(a.delta_se, b.delta_se) < b.delta and other <= ms + 1e-9
+            for a, other in scored
+        )
     }  # fmt: skip
     assert set(uniform) != set(choose_rivals(records, stub_problem(budget=60)))
     schedules = [*uniform, *(r.steps for r in choose_members(records, 9, LATENCY))]
