@@ -58,6 +58,9 @@ def test_the_folder_is_named_by_what_it_depends_on(trained):
     for override, same in (("search.seed=5", True), ("features.seed=5", False)):
         other = configs.load(None, ["search.budget=1", "features.iterations=60", override])
         assert (extractor_folder(other, data, folder.parent) == folder) is same
+    # Where the files of a data set have changed, its configuration has not
+    changed = prepare(config.data.model_copy(update={"image_size": 4}), folder.parent)
+    assert extractor_folder(config, changed, folder.parent) != folder
 
 
 def load(*overrides):

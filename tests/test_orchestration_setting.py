@@ -205,3 +205,11 @@ def test_the_stub_needs_nothing():
     np.testing.assert_array_equal(np.concatenate([first, second]), features)
     assert chosen.macs == stub.macs_table((1.0, 0.5))
     assert chosen.image_shape is None and chosen.real.shape[1] == stub.NUM_FEATURES
+
+
+def test_a_supernet_of_other_images_is_refused_with_what_to_set(tmp_path):
+    save_supernet(tmp_path / "net", build_supernet(NETWORK, (1.0, 0.5)), NETWORK, META)
+    setting.check_shape(tmp_path / "net", (1, 4, 4))
+    for shape in ((3, 4, 4), (1, 8, 8), (1, 4, 6)):
+        with pytest.raises(ConfigError, match="expected 1 x 4 x 4 as .* data.image_size and dat"):
+            setting.check_shape(tmp_path / "net", shape)
