@@ -13,9 +13,13 @@ from orchestration import signals
 from orchestration.config import Config
 from orchestration.errors import MachineError
 
+log = logging.getLogger(__name__)
+
 ROOT = Path(__file__).parents[1]
 
 CONNECT_TIMEOUT_S = 10
+# Ray gives its own processes 30 seconds, which a busy machine may exceed the first time.
+START_ATTEMPTS = 3
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -56,22 +60,37 @@ def cluster(config: Config) -> Iterator[None]:
     runtime: dict[str, object] = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
     if config.ray.address is not None:
         runtime |= {"working_dir": str(ROOT), "excludes": [".git", ".venv", "runs"]}
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=runtime,
-            **({"include_dashboard": False} if address == "local" else {}),
-        )
-    except Exception as error:  # Ray raises bare ones too, such as of a start that takes too long
-        where = "on this machine" if address == "local" else f"at {address}"
-        raise MachineError(f"no Ray cluster {where}: {error}") from error
+    _init(address, runtime)
     signals.install()  # over the handler that ray.init() has put in place
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _init(address: str, runtime: dict[str, object]) -> None:
+    """Raises MachineError where Ray cannot be started, or joined."""
+    attempts = START_ATTEMPTS if address == "local" else 1
+    for attempt in range(1, attempts + 1):
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=runtime,
+                **({"include_dashboard": False} if address == "local" else {}),
+            )
+            return
+        except Exception as error:  # Ray raises bare ones, such as of a start that takes too long
+            if attempt == attempts or not _took_too_long(error):
+                where = "on this machine" if address == "local" else f"at {address}"
+                raise MachineError(f"no Ray cluster {where}: {error}") from error
+            log.warning("Ray took too long to start (attempt %d of %d)", attempt, attempts)
+            ray.shutdown()
+
+
+def _took_too_long(error: Exception) -> bool:
+    return isinstance(error, TimeoutError) or "timed out" in str(error)
 
 
 def _check_answers(address: str) -> None:

@@ -65,6 +65,46 @@ def test_what_fails_while_it_is_used_is_not_taken_for_the_clusters_fault(asked):
     assert asked[-1] == "shutdown"
 
 
+def fail(monkeypatch, times, error):
+    """Lets Ray fail so often before it starts."""
+    outcomes = []
+
+    def init(**options):
+        outcomes.append(len(outcomes) < times)
+        if outcomes[-1]:
+            raise error
+
+    monkeypatch.setattr(ray, "init", init)
+    return outcomes
+
+
+def test_a_start_that_takes_too_long_is_tried_again(asked, monkeypatch):
+    slow = Exception("The current node timed out during startup.")
+    outcomes = fail(monkeypatch, module.START_ATTEMPTS - 1, slow)
+    with cluster(load()):
+        assert outcomes == [True] * (module.START_ATTEMPTS - 1) + [False]
+    assert asked.count("shutdown") == module.START_ATTEMPTS  # what was half started, and the end
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"), [(Exception("timed out"), module.START_ATTEMPTS), (OSError("no"), 1)]
+)
+def test_a_cluster_that_does_not_start_is_told(asked, monkeypatch, error, attempts):
+    outcomes = fail(monkeypatch, 9, error)
+    with pytest.raises(MachineError, match="no Ray cluster on this machine"), cluster(load()):
+        pass
+    assert len(outcomes) == attempts
+
+
+def test_a_cluster_that_does_not_answer_is_asked_once(asked, listener, monkeypatch):
+    outcomes = fail(monkeypatch, 9, Exception("timed out"))
+    with pytest.raises(MachineError, match="no Ray cluster at"), cluster(
+        load(f"ray.address={listener}")
+    ):
+        pass
+    assert len(outcomes) == 1
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"])
 def test_a_cluster_that_is_not_there_is_told_at_once(asked, address):
     with pytest.raises(MachineError, match="no Ray cluster at .*:1: "), cluster(
