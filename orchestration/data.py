@@ -12,6 +12,7 @@ pyarrow is imported here; ray only by `ray_dataset`, torch never.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -149,6 +150,8 @@ def ray_dataset(folder: Path) -> "ray.data.Dataset":
     """
     import ray.data
 
+    # Ray Data warns where no CPU is free; for what is in the object store already it needs none.
+    logging.getLogger("ray.data.dataset").setLevel(logging.ERROR)
     return ray.data.from_arrow_refs(
         [ray.put(_read_shard(path)) for path in _checked_shards(folder)]
     )

@@ -1,6 +1,9 @@
+import logging
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import ray.util.debug
 from sklearn.datasets import load_digits
 
 from orchestration import data as module
@@ -223,3 +226,15 @@ def test_ray_data_are_the_same_in_the_same_order(tmp_path, monkeypatch, ray_clus
     batches = list(dataset.iter_batches(batch_size=None))
     np.testing.assert_array_equal(np.concatenate([batch["image"] for batch in batches]), images)
     assert np.concatenate([batch["label"] for batch in batches]).tolist() == [0, 1, 1, 0, 1, 0, 0]
+
+
+def test_ray_data_are_there_without_a_free_cpu_and_without_a_false_alarm(
+    digits, ray_cluster, monkeypatch
+):
+    monkeypatch.setattr(ray, "available_resources", dict)  # as where workers hold every CPU
+    monkeypatch.setattr(ray.util.debug, "_logged", set())  # it warns once a process
+    told, handler = [], logging.Handler()
+    monkeypatch.setattr(handler, "emit", told.append)
+    monkeypatch.setattr(logging.getLogger("ray.data.dataset"), "handlers", [handler])
+    assert sum(map(len, ray.get(ray_dataset(digits.folder).to_arrow_refs()))) == 1797
+    assert not told
