@@ -39,7 +39,7 @@ def hide(
     flat = recorded.flatten(1)
     keys = normal(seed, windows, stream, (flat.shape[1],), flat.device)
     keys = keys.masked_fill(~flat, torch.inf)
-    ranks = keys.argsort(1, stable=True).argsort(1)
+    ranks = keys.argsort(dim=1, stable=True).argsort(dim=1)
     return (ranks < num_hidden(recorded, share)[:, None]).view(recorded.shape)
 
 

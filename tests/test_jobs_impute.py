@@ -7,7 +7,11 @@ import pandas as pd
 import pytest
 from commands import CONFIGS, run
 
+from jobs import cli, impute, schedule_arguments
 from orchestration.config import load
+from orchestration.errors import ConfigError
+from orchestration.sampling import sample_images
+from search_spaces.schedule import StepSchedule
 
 T = 240
 TOY = """
@@ -55,12 +59,18 @@ def front_of(folder):
     return json.loads((folder / "runs" / "toy" / "front.json").read_text())
 
 
-def impute(folder, table, out, *more):
+def schedule_of(folder):
+    """The recommended one's file."""
     key = front_of(folder)["recommended"]
-    schedule = folder / "runs" / "toy" / "schedules" / f"{key}.json"
-    return run(
-        "impute", "--schedule", schedule, "--table", table, "--num-samples", 12, "--out", out, *more
-    )
+    return folder / "runs" / "toy" / "schedules" / f"{key}.json"
+
+
+def here(*argv):
+    """Exit code of the command in this process, which has torch already."""
+    return cli.run(
+        "impute", impute.main, impute.__doc__, impute.add_arguments,
+        default=schedule_arguments.default_config, argv=list(map(str, argv)),
+    )  # fmt: skip
 
 
 def test_a_search_on_a_table(toy):
@@ -98,7 +108,8 @@ def test_scoring_the_baseline_again_gives_the_fronts_number(toy, tmp_path):
 def test_a_table_is_filled(toy, tmp_path):
     folder, _ = toy
     table = own_table()
-    done = impute(folder, folder / "mine.csv", tmp_path, "--time", "time")
+    asked = ("--schedule", schedule_of(folder), "--table", folder / "mine.csv", "--time", "time")
+    done = run("impute", *asked, "--num-samples", 12, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     filled = pd.read_csv(tmp_path / "mine.csv")
     gaps = pd.read_parquet(tmp_path / "quantiles.parquet")
@@ -122,16 +133,18 @@ def own_times():
     return pd.date_range("2020-01-01", periods=T, freq="h").strftime("%Y-%m-%d %H:%M").tolist()
 
 
-def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path):
+def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, capsys):
     folder, _ = toy
     table = pd.DataFrame({"press": [1000.0, np.nan, 1001.0], "rain": [np.nan, 1.0, 2.0]})
     table.to_parquet(tmp_path / "short.parquet")
-    done = impute(folder, tmp_path / "short.parquet", tmp_path / "out")
-    assert done.returncode == 0, done.stderr
+    table_file, out = tmp_path / "short.parquet", tmp_path / "out"
+    asked = ("--schedule", schedule_of(folder), "--table", table_file, "--out", out)
+    assert here(*asked, "--dry-run") == 0 and not out.exists()
+    assert here(*asked, "--num-samples", 5) == 0
     filled = pd.read_parquet(tmp_path / "out" / "short.parquet")
     assert filled["press"].notna().all() and filled["press"][[0, 2]].tolist() == [1000.0, 1001.0]
     assert filled["rain"].isna().tolist() == [True, False, False]
-    assert "left as they are: rain" in done.stdout
+    assert "left as they are: rain" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -144,24 +157,21 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path):
         ("", 2, "the following arguments are required: --table"),
     ],
 )
-def test_mistakes_are_answered_in_one_line(toy, tmp_path, arguments, code, expected):
+def test_mistakes_are_answered_in_one_line(toy, tmp_path, capsys, arguments, code, expected):
     folder, _ = toy
     (tmp_path / "other.csv").write_text("a,b\n1,\n")
-    key = front_of(folder)["recommended"]
-    schedule = folder / "runs" / "toy" / "schedules" / f"{key}.json"
     out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
     split = arguments.format(tmp=tmp_path).split()
-    done = run("impute", "--schedule", schedule, *out, *split)
-    assert done.returncode == code and expected in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert here("--schedule", schedule_of(folder), *out, *split) == code
+    said = capsys.readouterr().err
+    assert expected in said and len(said.strip().splitlines()) == 1
 
 
-def test_images_are_not_sampled_of_it(toy, tmp_path):
+def test_images_are_not_sampled_of_it(toy):
     folder, _ = toy
-    key = front_of(folder)["recommended"]
-    schedule = folder / "runs" / "toy" / "schedules" / f"{key}.json"
-    done = run("sample", "--schedule", schedule, "--out", tmp_path)
-    assert done.returncode == 2 and "makes windows of time series, expected" in done.stderr
+    schedule = StepSchedule.from_json(json.loads(schedule_of(folder).read_text()))
+    with pytest.raises(ConfigError, match="makes windows of time series, expected a supernet of"):
+        sample_images(schedule, folder / "runs" / "toy" / "supernet", 0, 2)
 
 
 def test_the_weather_is_configured_as_it_is_said():

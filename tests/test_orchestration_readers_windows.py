@@ -114,7 +114,7 @@ def test_what_was_taken_out_is_hidden_once_and_known(tmp_path):
 
 
 def test_tables_of_pm25_that_are_missing_or_differ(tmp_path):
-    folder = stations(tmp_path / "pm", hours=48)
+    folder = stations(tmp_path / "pm", hours=24 * 62)
     with pytest.raises(DataError, match="no window of 36 hours in the months"):
         pm25(folder, None).read()
     lines = (folder / "pm25_missing.txt").read_text().splitlines()
