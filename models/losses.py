@@ -84,5 +84,8 @@ class SandwichLoss(nn.Module):
             target = velocity(x_0, eps_k, level) if self.prediction == "v_prediction" else eps_k
             x_t = add_noise(x_0, eps_k, level)
             prediction = self.supernet(x_t, t_k, width, *told_k)
-            losses.append(nn.functional.mse_loss(prediction, target, weight=weight))
+            if weight is None:
+                losses.append(nn.functional.mse_loss(prediction, target))
+            else:  # torch's own weight would divide by its sum, another one for each worker
+                losses.append((weight * (prediction - target) ** 2).mean())
         return torch.stack(losses)
