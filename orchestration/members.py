@@ -5,10 +5,10 @@ sorted by savings: m01 saves least, so a name tells which end of the front it is
 table, the pictures and MLflow agree on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from orchestration.errors import DataError
 from orchestration.files import read_json
@@ -176,8 +176,11 @@ class Landmark(NamedTuple):
     explanation: str
 
 
-def landmark(front: Front) -> Landmark:
-    """The noise floor of images; of windows, what linear interpolation reaches."""
+def landmark(front: Mapping[str, Any]) -> Landmark:
+    """The noise floor of images; of windows, what linear interpolation reaches.
+
+    `front` is a front, or what else says of its numbers what a front does.
+    """
     if "imputers" in front:
         value = front["imputers"]["linear_interpolation"]["crps"]
         return Landmark(value, f"linear interpolation {value:.3g}", "on the same hidden entries")

@@ -71,7 +71,8 @@ class WindowPicture:
                 of_variable.set_title(self.variables[variable], fontsize=9)
             for of_variable in grid[-1]:
                 of_variable.set_xlabel(f"times from {self.name}")
-            figure.legend(handles=_legend(), loc="outside lower center", ncols=5, frameon=False)
+            handles = _legend(bool(self.scored[shown].any()))
+            figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False)
         return png_bytes(figure)
 
     def shown(self) -> list[int]:
@@ -105,10 +106,11 @@ def runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def _legend() -> list[Line2D | Patch]:
+def _legend(has_hidden: bool) -> list[Line2D | Patch]:
+    hidden = Line2D([], [], color=INK, marker="x", ls="", label="hidden, true value")
     return [
         Line2D([], [], color=INK, marker=".", ls="", label="given"),
-        Line2D([], [], color=INK, marker="x", ls="", label="hidden, true value"),
+        *([hidden] if has_hidden else []),
         Patch(color=FAINT, alpha=0.25, lw=0, label="real gap"),
         Line2D([], [], color=FOUND, label="median"),
         Patch(color=FOUND, alpha=0.35, lw=0, label="5 to 95 %, 25 to 75 %"),

@@ -77,7 +77,7 @@ def test_a_search_on_a_table(toy):
     folder, done = toy
     assert done.returncode == 0, done.stderr
     assert "windows of 3 variables x 8 times: 123 to train, 6 to search on" in done.stdout
-    assert "Without a model, on the same entries: mean" in " ".join(done.stdout.split())
+    assert "Without a model, on the same entries: last observation" in " ".join(done.stdout.split())
     front = front_of(folder)
     assert front["quality"] == "crps_table_hidden10_6" and front["num_samples"] == 10
     assert set(front["imputers"]) == {"mean", "last_observation", "linear_interpolation"}
