@@ -36,7 +36,7 @@ def write_pictures(
     folder: Path,
     front: Front,
     samples: Mapping[str, np.ndarray],
-    picture: Callable[[Sequence[tuple[str, np.ndarray]]], bytes] = samples_png,
+    picture: Callable[[Sequence[tuple[str, np.ndarray]]], bytes] | None = None,
 ) -> None:
     """Writes PICTURES into a run directory.
 
@@ -45,7 +45,7 @@ def write_pictures(
         front: content of its `front.json`.
         samples: images (n, C, H, W) by key of the schedule, for all of `pictured(front)`; image k
             of each is made of the same noise.
-        picture: draws samples, a titled row a schedule.
+        picture: draws samples, a titled row a schedule; None: as images.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -55,7 +55,7 @@ def write_pictures(
         pareto_png(front),
         pareto_html(front).encode(),
         schedules_png(front),
-        picture(rows),
+        (picture or samples_png)(rows),
     )
     for name, content in zip(PICTURES, contents, strict=True):
         write_bytes(folder / name, content)
