@@ -13,7 +13,7 @@ import sys
 
 from jobs import cli, schedule_arguments
 from orchestration.files import Json
-from orchestration.members import read_front
+from orchestration.members import landmark, read_front
 from orchestration.weights import check_files
 
 
@@ -43,7 +43,8 @@ def _score_one(invocation: cli.Invocation, num_images: int) -> None:
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
     path = invocation.out / f"{schedule.key}.json"
-    print(f"{num_images:,} images in {len(schedule.steps)} steps of {supernet} -> {path}")
+    what = "windows" if config.data.is_windows else "images"
+    print(f"{num_images:,} {what} in {len(schedule.steps)} steps of {supernet} -> {path}")
     if invocation.dry_run:
         return
     from orchestration.cluster import cluster
@@ -61,7 +62,7 @@ def _score_one(invocation: cli.Invocation, num_images: int) -> None:
     low, high = result["quality_ci"]
     print(
         f"{result['quality_name']} {result['quality']:.3f} [{low:.3f}, {high:.3f}],"
-        f" baseline {result['baseline_quality']:.3f}, noise floor {result['noise_floor']:.3f},"
+        f" baseline {result['baseline_quality']:.3f}, {landmark(result).name},"
         f" saves {result['savings']:.1%} of {_of_what(result)}"
     )
     if arguments.latency:

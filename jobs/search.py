@@ -56,7 +56,10 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
     Console().print(front_table(outcome.front, outcome.latency))
     print(f"\nPictures and schedules:  {invocation.out}")
     given = "" if supernet is None else f" --supernet {supernet}"
-    print(f"Samples:  python -m jobs.sample --schedule {recommended}{given}")
+    if config.data.is_windows:
+        print(f"Impute:   python -m jobs.impute --table FILE --schedule {recommended}{given}")
+    else:
+        print(f"Samples:  python -m jobs.sample --schedule {recommended}{given}")
     print(f"MLflow:   {outcome.look}")
 
 

@@ -12,9 +12,26 @@ Both calls have the one batch shape of all others, so that a row gets the bits t
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
+
+
+class Told(Protocol):
+    """What networks are told of each image beside x_t and t: its label, or what is given of it."""
+
+    def blank(self, rows: int, device: torch.device | str = "cpu") -> Tensor:
+        """Something that as many rows could be told, to time or count a call by."""
+
+    def predict(
+        self,
+        network: Callable[[Tensor, Tensor, Tensor], Tensor],
+        x_t: Tensor,
+        t: Tensor,
+        images: range,
+    ) -> Tensor:
+        """The prediction for images; as `Conditioning.predict`."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +64,10 @@ class Conditioning:
         if self.label is not None:
             return torch.full((len(images),), self.label, device=device)
         return torch.tensor(images, device=device) % self.num_classes
+
+    def blank(self, rows: int, device: torch.device | str = "cpu") -> Tensor:
+        """Labels of as many rows, all of them 0: int64 (rows,)."""
+        return torch.zeros(rows, dtype=torch.int64, device=device)
 
     def predict(
         self,

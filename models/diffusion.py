@@ -4,7 +4,8 @@ x_t = sqrt(alpha_cumprod_t) x_0 + sqrt(1 - alpha_cumprod_t) eps, with alpha_cump
 t} (1 - beta_i) and eps from N(0, I). Timestep t = 0 .. T - 1; 0 is the cleanest.
 
 The betas have diffusers' names: "linear" from 1e-4 to .02, or "squaredcos_cap_v2", the cosine of
-Nichol & Dhariwal (arXiv 2102.09672, equation 17).
+Nichol & Dhariwal (arXiv 2102.09672, equation 17); or "quadratic" from 1e-4 to .5, which is CSDI's
+(Tashiro et al., arXiv 2107.03502, section 6.1) for its 50 timesteps.
 """
 
 import math
@@ -20,13 +21,17 @@ def noise_levels(
 
     Args:
         num_train_timesteps: T.
-        betas: "linear" or "squaredcos_cap_v2".
+        betas: "linear", "squaredcos_cap_v2" or "quadratic".
         rescale_zero_terminal_snr: see `zero_terminal`.
 
     Raises:
         ValueError: no timesteps, or betas of another name.
     """
-    makers = {"linear": linear_betas, "squaredcos_cap_v2": cosine_betas}
+    makers = {
+        "linear": linear_betas,
+        "squaredcos_cap_v2": cosine_betas,
+        "quadratic": quadratic_betas,
+    }
     if betas not in makers:
         raise ValueError(f"betas {betas!r}: expected one of {', '.join(makers)}")
     levels = alphas_cumprod(makers[betas](num_train_timesteps))
@@ -44,6 +49,17 @@ def linear_betas(num_train_timesteps: int, start: float = 1e-4, end: float = 0.0
     if not 0 < start <= end < 1:
         raise ValueError(f"betas from {start} to {end}: expected 0 < start <= end < 1")
     return torch.linspace(start, end, num_train_timesteps, dtype=torch.float64)
+
+
+def quadratic_betas(num_train_timesteps: int, start: float = 1e-4, end: float = 0.5) -> Tensor:
+    """Squares of evenly spaced roots, from `start` to `end`: float64 (T,), each in (0, 1).
+
+    Raises:
+        ValueError: as `linear_betas`.
+    """
+    linear_betas(num_train_timesteps, start, end)
+    ends = math.sqrt(start), math.sqrt(end)
+    return torch.linspace(*ends, num_train_timesteps, dtype=torch.float64) ** 2
 
 
 def cosine_betas(num_train_timesteps: int, largest: float = 0.999) -> Tensor:

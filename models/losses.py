@@ -59,24 +59,33 @@ class SandwichLoss(nn.Module):
         eps: Tensor,
         widths: Sequence[float],
         labels: Tensor | None = None,
+        weights: Tensor | None = None,
     ) -> Tensor:
-        """Mean of (target - prediction)^2 over rows, channels and pixels, for each width.
+        """Mean of weight (target - prediction)^2 over rows, channels and pixels, for each width.
 
         Args:
             x_0: (batch, channels, height, width) float in [-1, 1], shared by all widths.
             t: (k, batch) int64 timesteps, one row a width.
             eps: (k, batch, channels, height, width) standard normal.
             widths: k of them.
-            labels: (k, batch) int64, for conditional networks.
+            labels: what conditional networks are told, one row a width: (k, batch) int64 labels,
+                or (k, batch, 2, K, L) what is given of windows.
+            weights: (k, batch, channels, height, width), 1 in the mean; None for 1.
 
         Returns:
             (k,) losses, attached to the graph.
         """
         losses = []
         told = [()] * len(widths) if labels is None else [(labels_k,) for labels_k in labels]
-        for t_k, eps_k, width, told_k in zip(t, eps, widths, told, strict=True):
+        weighted = [None] * len(widths) if weights is None else weights
+        rows = zip(t, eps, widths, told, weighted, strict=True)
+        for t_k, eps_k, width, told_k, weight in rows:
             level = self.alphas_cumprod[t_k]
             target = velocity(x_0, eps_k, level) if self.prediction == "v_prediction" else eps_k
             x_t = add_noise(x_0, eps_k, level)
-            losses.append(nn.functional.mse_loss(self.supernet(x_t, t_k, width, *told_k), target))
+            prediction = self.supernet(x_t, t_k, width, *told_k)
+            if weight is None:
+                losses.append(nn.functional.mse_loss(prediction, target))
+            else:  # torch's own weight would divide by its sum, another one for each worker
+                losses.append((weight * (prediction - target) ** 2).mean())
         return torch.stack(losses)

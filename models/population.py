@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from models.conditioning import Conditioning
+from models.conditioning import Told
 from models.noise import INIT, normal
 from models.sampling import History, Sampler
 
@@ -135,15 +135,15 @@ def sample_population(
     shape: tuple[int, ...],
     batch: int,
     states: StateCache | None = None,
-    conditioning: Conditioning | None = None,
+    conditioning: Told | None = None,
     device: torch.device | str = "cpu",
 ) -> Iterator[tuple[int, Tensor]]:
     """Sample one block of images by every schedule.
 
     Args:
         networks: by width, x float32 (batch, *shape) and t int64 (batch,) -> what the sampler
-            takes for a prediction, like x; also given labels where there is a conditioning. Rows
-            beyond the block are padding.
+            takes for a prediction, like x; also given what it is told where there is a
+            conditioning. Rows beyond the block are padding.
         sampler: makes the moves between the steps.
         schedules: of (timestep, width), timesteps falling; the first starts from unit noise.
         seed: of the noise.
@@ -151,7 +151,7 @@ def sample_population(
         shape: of one image.
         batch: rows of every network call.
         states: where states are looked up and kept.
-        conditioning: labels of the images, for conditional networks.
+        conditioning: what conditional networks are told of the images.
         device: of the noise and the states.
 
     Yields:
@@ -182,7 +182,7 @@ class _Block:
     networks: Mapping[float, Network]
     sampler: Sampler
     states: StateCache
-    conditioning: Conditioning | None
+    conditioning: Told | None
     seed: int
     images: range
     shape: tuple[int, ...]

@@ -11,7 +11,7 @@ parameters need more:
   own.
 
 Nothing here knows what the networks are, except that they are called as `network(x_t, t)`, or as
-`network(x_t, t, labels)` where they are conditional.
+`network(x_t, t, labels)` where they are conditional: whatever they are told is the third argument.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,7 +115,8 @@ class Supernet(nn.Module):
             x_t: (batch, ...) float.
             t: (batch,) int64 timesteps.
             width: one of `widths`.
-            labels: (batch,) int64, for conditional networks.
+            labels: what conditional networks are told: (batch,) int64, or what is given of
+                windows, (batch, 2, K, L) float.
 
         Raises:
             ValueError: a width that is not one of `widths`.

@@ -7,15 +7,17 @@ itself; `supernet.json`, how to build it and where it comes from; and `manifest.
 of all of these. Equal supernets give equal bytes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from torch import nn
 
+from models.imputer import imputer, imputer_parts
 from models.networks import concatenated_parts, unet
-from models.supernet import Supernet
+from models.supernet import Parts, Supernet
 from orchestration.errors import DataError
 from orchestration.files import (
     MANIFEST,
@@ -34,13 +36,18 @@ PRIVATE = "private.safetensors"
 DESCRIPTION = "supernet.json"
 
 
+BUILDERS = {"unet": (unet, concatenated_parts), "imputer": (imputer, imputer_parts)}
+"""By `kind`, which a description of a U-Net leaves out."""
+
+
 def build_supernet(
     network: Mapping[str, Json], widths: Sequence[float], seed: int = 0
 ) -> Supernet:
-    """A supernet of U-Nets with initial weights; torch's own generator is left as it was.
+    """A supernet with initial weights; torch's own generator is left as it was.
 
     Args:
-        network: arguments of `models.networks.unet`, the width apart.
+        network: arguments of `models.networks.unet`, the width apart; or, under `kind` "imputer",
+            of `models.imputer.imputer`.
         widths: the allowed widths, 1 among them.
         seed: of the initial weights.
 
@@ -49,7 +56,17 @@ def build_supernet(
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return Supernet(lambda width: unet(**network, width=width), widths, concatenated_parts)
+        build, parts = builder(network)
+        return Supernet(build, widths, parts)
+
+
+def builder(
+    network: Mapping[str, Json],
+) -> tuple[Callable[[float], nn.Module], Callable[[nn.Module], Parts]]:
+    """What makes the network of a width, and tells how it nests; `network` as `build_supernet`."""
+    sizes = {key: value for key, value in network.items() if key != "kind"}
+    make, parts = BUILDERS[network.get("kind", "unet")]
+    return lambda width: make(**sizes, width=width), parts
 
 
 def save_supernet(

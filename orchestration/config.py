@@ -60,6 +60,15 @@ ADDED: dict[str, Json] = {
     "search.segments": 6,
     "search.racing": False,
     "search.max_images": None,
+    "search.num_samples": 20,
+    "score.num_samples": 100,
+    "data.window": None,
+    "data.time": None,
+    "score.hide": 0.1,
+    "imputer.channels": 64,
+    "imputer.num_heads": 8,
+    "imputer.num_layers": 4,
+    "imputer.feedforward": 64,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

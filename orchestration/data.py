@@ -1,5 +1,7 @@
 """Images in the one form that everything else reads, whatever format they came in.
 
+Of time series, `windows.py` does the same; here it is only asked.
+
 A prepared data set is a folder: parquet shards with a column `image` (a fixed-shape tensor of
 uint8, (C, H, W)) and, where there are labels, `label` (int64), with page checksums; and
 `manifest.json` with the format, count, shape, labels and the sha256 of each shard, and where there
@@ -23,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestration import windows
 from orchestration.alike import survey
 from orchestration.errors import DataError
 from orchestration.files import (
@@ -36,11 +39,13 @@ from orchestration.files import (
 from orchestration.formats import Header, Picture, find_source
 from orchestration.intake import Odd, describe_odd, read_good
 from orchestration.sections import Data
+from orchestration.window_formats import WindowHeader
 
 if TYPE_CHECKING:
     import ray.data
 
 FORMAT = "step-data/1"
+OF_WINDOWS = ("window", "time")  # keys of `data` that mean nothing to images
 SHARD_BYTES = 2**26  # pixels of a shard: few files, yet several for parallel readers
 
 
@@ -48,7 +53,7 @@ SHARD_BYTES = 2**26  # pixels of a shard: few files, yet several for parallel re
 class DataSet:
     """A prepared data set: what it holds, and the folder where it is."""
 
-    header: Header
+    header: Header | WindowHeader
     folder: Path
 
     @property
@@ -57,17 +62,19 @@ class DataSet:
         return self.header.name
 
 
-def headers(data: Data) -> Header:
+def headers(data: Data) -> Header | WindowHeader:
     """What the configured data hold, without preparing them; DataError where there are none."""
     return look(data)[0]
 
 
-def look(data: Data) -> tuple[Header, list[str]]:
+def look(data: Data) -> tuple[Header | WindowHeader, list[str]]:
     """What the configured data hold, and lines on what is odd, by headers alone.
 
     Raises:
         DataError: there are none, or they don't fit together.
     """
+    if data.is_windows:
+        return windows.look(data)
     source = find_source(data)
     header, bad = survey(source, data)
     return header, describe_odd(Odd(bad).facts(source.passed_over))
@@ -87,10 +94,13 @@ def prepare(
         DataError: the source is missing or unreadable, or more images are bad than may be.
         MachineError: the cache cannot be written.
     """
+    if data.is_windows:
+        folder = windows.prepare(data, cache_dir, say)
+        return DataSet(read_header(folder), folder)
     source = find_source(data, cache_dir.resolve() / "downloads")
     asked = {
         "format": FORMAT,
-        "data": data.model_dump(mode="json", exclude={"flip", "path"}),
+        "data": data.model_dump(mode="json", exclude={"flip", "path", *OF_WINDOWS}),
         "stamp": source.stamp,
     }
     key = hashlib.sha256(canonical_json(asked)).hexdigest()[:12]
@@ -108,14 +118,16 @@ def prepare(
     return DataSet(read_header(folder), folder)
 
 
-def read_header(folder: Path) -> Header:
-    """What a prepared data set holds, by its manifest; the shards are not looked at.
+def read_header(folder: Path) -> Header | WindowHeader:
+    """What a prepared data set holds, by its manifest; the files beside it are not looked at.
 
     Raises:
         DataError: there is no manifest, or it is of another format.
     """
     manifest = read_json(folder / MANIFEST)
     found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found == windows.FORMAT:
+        return windows.header_of(manifest)
     if found != FORMAT:
         raise DataError(f"{folder / MANIFEST}: got format {found!r}, expected {FORMAT!r}")
     labels = manifest["labels"]

@@ -9,6 +9,8 @@ from orchestration.formats import Header
 from orchestration.rundir import check_same
 from orchestration.sections import Search, show
 from orchestration.weights import check_files, weights_place
+from orchestration.window_formats import WindowHeader
+from orchestration.windows import check_count, check_counts
 
 
 def check_network(
@@ -16,27 +18,36 @@ def check_network(
 ) -> None:
     """Raises ConfigError where no network of one of the widths can be built for these images."""
     channels, height, width = shape
-    if height != width:
+    if height != width and not config.data.is_windows:
         raise ConfigError(
             f"data.image_size: got {show(config.data.image_size)} for images of {width}x{height}"
             " pixels, expected a size: they become squares of it, by data.fit"
         )
     import torch  # heavy, as the others: not for commands that train nothing
 
-    from models.networks import unet
+    from orchestration.checkpoints import builder
     from orchestration.training_loop import network_arguments
 
-    arguments = network_arguments(config, shape, num_classes)
+    build, _ = builder(network_arguments(config, shape, num_classes))
     try:
         with torch.device("meta"):
             for width in config.supernet.widths:
-                unet(**arguments, width=width)
+                build(width)
     except ValueError as error:
+        if config.data.is_windows:
+            raise ConfigError(f"imputer: {error}") from error
         raise ConfigError(f"network: {error}{_remedy(config, height)}") from error
 
 
-def check_features(config: Config, header: Header) -> None:
-    """Raises ConfigError where the features need labels and the data have none."""
+def check_features(config: Config, header: Header | WindowHeader) -> None:
+    """Raises ConfigError where quality can't be told of these data.
+
+    That is where the features need labels and the data have none; or, of time series, where there
+    are not as many windows as are asked for.
+    """
+    if isinstance(header, WindowHeader):
+        check_counts(config, header)
+        return
     num_classes = len(header.labels or ())
     if config.features.name == "classifier" and num_classes < 2:
         found = "have no labels" if header.labels is None else f"have {num_classes} label"
@@ -44,6 +55,12 @@ def check_features(config: Config, header: Header) -> None:
             f"features.name: got \"classifier\", which learns labels, but the images of"
             f" {header.name} {found}; expected features.name=efficientnet, which needs none"
         )
+
+
+def check_number(num_images: int, header: Header | WindowHeader) -> None:
+    """ConfigError where a schedule is to be scored on more windows than the test has."""
+    if isinstance(header, WindowHeader):
+        check_count("--num-images", num_images, header, "test")
 
 
 def describe_training(config: Config) -> list[str]:
@@ -56,8 +73,8 @@ def describe_training(config: Config) -> list[str]:
     return _training_lines(config, *look(config.data))
 
 
-def describe_features(config: Config, header: Header) -> list[str]:
-    """A line on pretrained features of images; none on the classifier.
+def describe_features(config: Config, header: Header | WindowHeader) -> list[str]:
+    """A line on what quality is measured by: pretrained features, or CRPS; none on the classifier.
 
     Raises:
         ConfigError: a classifier has no labels to learn.
@@ -66,6 +83,8 @@ def describe_features(config: Config, header: Header) -> list[str]:
     """
     features = config.features
     check_features(config, header)
+    if isinstance(header, WindowHeader):
+        return [_judged_line(config, header)]
     if features.name == "classifier":
         return []
     check_files(features)
@@ -82,10 +101,11 @@ def describe_search(config: Config) -> list[str]:
     guidance = config.sampler.guidance
     guided = "" if guidance == 1 else f" with guidance {guidance:g} (two calls each)"
     cost = ", for predicted latency" * (search.cost == "latency")
+    what = "windows" if config.data.is_windows else "images"
     return [
         f"search: {search.optimizer} on {_space(search)} of {config.sampler.name}{guided},"
-        f" {search.num_images:,} images a candidate{cost}, until {_stopping_rules(search)}",
-        f"front: at most {score.max_members} members, scored again on {score.num_images:,} images",
+        f" {search.num_images:,} {what} a candidate{cost}, until {_stopping_rules(search)}",
+        f"front: at most {score.max_members} members, scored again on {score.num_images:,} {what}",
     ]
 
 
@@ -111,18 +131,47 @@ def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
 
 def _training_lines(config: Config, header: Header, odd: list[str]) -> list[str]:
     check_network(config, header.shape, header.num_classes)
+    if isinstance(header, WindowHeader):
+        return [*_windows_lines(header, odd), _supernet_line(config, "windows")]
     shape = " x ".join(map(str, header.shape))
     labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
     mirrored = ", mirrored at random" if config.data.flips else ""
-    train = config.train
-    number = train.num_workers
-    workers = "a worker for each GPU or CPU" if number is None else f"{number} workers"
     return [
         f"data: {header.name}, {header.count:,} images of {shape}, {labels}{mirrored}",
         *(f"data: {line}" for line in odd),
-        f"supernet: widths {_listed(config.supernet.widths)}, {train.iterations:,} iterations of"
-        f" {train.batch_size} images on {workers}",
+        _supernet_line(config, "images"),
     ]
+
+
+def _supernet_line(config: Config, what: str) -> str:
+    train = config.train
+    number = train.num_workers
+    workers = "a worker for each GPU or CPU" if number is None else f"{number} workers"
+    return (
+        f"supernet: widths {_listed(config.supernet.widths)}, {train.iterations:,} iterations of"
+        f" {train.batch_size} {what} on {workers}"
+    )
+
+
+def _windows_lines(header: WindowHeader, odd: list[str]) -> list[str]:
+    counts = ", ".join(f"{count:,} to {_USES[part]}" for part, count in header.counts.items())
+    return [
+        f"data: {header.name}, windows of {len(header.variables)} variables x {header.length}"
+        f" times: {counts}",
+        *(f"data: {line}" for line in odd),
+    ]
+
+
+_USES = {"train": "train", "validation": "search on", "test": "report on"}
+
+
+def _judged_line(config: Config, header: WindowHeader) -> str:
+    score = config.score
+    hidden = "what the data hide" if header.hides else f"{score.hide:.0%} hidden"
+    return (
+        f"quality: CRPS of {hidden}, by {config.search.num_samples} samples a window in the search"
+        f" and {score.num_samples} in the end"
+    )
 
 
 def _remedy(config: Config, size: int) -> str:

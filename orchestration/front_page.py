@@ -16,6 +16,8 @@ from orchestration.members import (
     Member,
     NamedMember,
     all_schedules,
+    counted,
+    landmark,
     percent,
     strip_text,
     widths_of,
@@ -109,14 +111,12 @@ def _add_levels(figure: go.Figure, front: Front) -> None:
     figure.add_hrect(y0=low, y1=high, fillcolor=INK, opacity=0.07, line_width=0)
     figure.add_hline(y=baseline["quality"], line={"color": INK, "width": 1, "dash": "dash"})
     # A trace, since plotly takes an annotation's y on a logarithmic axis for its logarithm.
-    text = (
-        f"noise floor {front['noise_floor']:.3g}: real images against<br>"
-        f"other real images, {front['noise_floor_num_images']:,} each"
-    )
+    mark = landmark(front)
+    text = f"{mark.name}:<br>{mark.explanation}"
     figure.add_trace(
         go.Scatter(
             x=[0, 100],
-            y=[front["noise_floor"]] * 2,
+            y=[mark.value] * 2,
             mode="lines",
             line={"color": FAINT, "width": 1, "dash": "dot"},
             name=text,
@@ -134,7 +134,7 @@ def _lay_out(figure: go.Figure, front: Front) -> None:
     figure.update_layout(
         template="simple_white",
         title=f"{front['dataset']}: quality against savings, re-scored on "
-        f"{front['num_images']:,} images",
+        f"{counted(front)}",
         xaxis={
             "title": f"savings: share of the baseline's {unit_of(front).text} that is not spent, %"
         },

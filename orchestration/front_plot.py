@@ -21,6 +21,7 @@ from orchestration.members import (
     Member,
     by_savings,
     front_members,
+    landmark,
     widths_of,
     with_interval,
 )
@@ -83,12 +84,9 @@ def _draw_levels(axes: Axes, front: Front) -> None:
     baseline = front["baseline"]
     axes.axhspan(*baseline["quality_ci"], color=INK, alpha=0.07, linewidth=0)
     axes.axhline(baseline["quality"], color=INK, linewidth=0.8, linestyle=(0, (6, 4)))
-    axes.axhline(front["noise_floor"], color=FAINT, linewidth=1, linestyle=":")
-    text = (
-        f"noise floor {front['noise_floor']:.3g}: real images against other real images, "
-        f"{front['noise_floor_num_images']:,} each"
-    )
-    _annotate(axes, text, (0, front["noise_floor"]), (0, 3), FAINT)
+    mark = landmark(front)
+    axes.axhline(mark.value, color=FAINT, linewidth=1, linestyle=":")
+    _annotate(axes, f"{mark.name}: {mark.explanation}", (0, mark.value), (0, 3), FAINT)
 
 
 def _draw_uniform(axes: Axes, members: Sequence[Member], width: float, colour: str) -> None:

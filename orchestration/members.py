@@ -5,10 +5,10 @@ sorted by savings: m01 saves least, so a name tells which end of the front it is
 table, the pictures and MLflow agree on it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, NamedTuple, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from orchestration.errors import DataError
 from orchestration.files import read_json
@@ -57,6 +57,7 @@ class Member(TypedDict):
             is at least as good; None where none is.
         kid, precision, recall: further numbers on the same features, see `fidelity.py`; older
             fronts have none.
+        mae, rmse: of the medians of imputed windows.
         latency_predicted_ms: of one sample; in fronts whose cost it is.
     """
 
@@ -72,6 +73,16 @@ class Member(TypedDict):
     kid: NotRequired[float]
     precision: NotRequired[float]
     recall: NotRequired[float]
+    mae: NotRequired[float]
+    rmse: NotRequired[float]
+
+
+class ImputerNumbers(TypedDict):
+    """What an imputer without a model reaches on the same windows; it says one value an entry."""
+
+    crps: float
+    mae: float
+    rmse: float
 
 
 class FidelityFacts(TypedDict):
@@ -98,11 +109,15 @@ class Front(TypedDict):
     Attributes:
         supernet: sha256 of its manifest.
         quality: name of the metric with its features and count, such as "fd_digits_2k".
-        noise_floor: the metric between two halves of the real data ...
+        num_images: that each schedule is scored on; windows of time series.
+        noise_floor: of images, the metric between two halves of the real data ...
         noise_floor_num_images: ... of this many images each.
         num_reference: real images that `quality` compares with; None where their statistics were
             given (or made up, for the stub).
         fidelity: what `kid`, `precision` and `recall` of the members are taken on.
+        num_samples: of each window ...
+        imputers: ... and what others reach on them, by name: `mean`, `last_observation`,
+            `linear_interpolation`.
         recommended: key of one of the members, or of the baseline.
         hypervolume: of the members below the reference point, (cost, quality) ...
         hypervolume_uniform: ... and of the uniform schedules.
@@ -114,10 +129,12 @@ class Front(TypedDict):
     supernet: str
     quality: str
     num_images: int
-    noise_floor: float
-    noise_floor_num_images: int
+    noise_floor: NotRequired[float]
+    noise_floor_num_images: NotRequired[int]
     num_reference: NotRequired[int | None]
     fidelity: NotRequired[FidelityFacts]
+    num_samples: NotRequired[int]
+    imputers: NotRequired[dict[str, ImputerNumbers]]
     baseline: Member
     uniform: list[Member]
     members: list[Member]
@@ -149,6 +166,32 @@ def read_front(path: Path) -> Front:
     if found != FORMAT:
         raise DataError(f"{path}: got format {found!r}, expected {FORMAT!r}")
     return front
+
+
+class Landmark(NamedTuple):
+    """A quality that the others are seen beside, with what it is in two parts."""
+
+    value: float
+    name: str
+    explanation: str
+
+
+def landmark(front: Mapping[str, Any]) -> Landmark:
+    """The noise floor of images; of windows, what linear interpolation reaches.
+
+    `front` is a front, or what else says of its numbers what a front does.
+    """
+    if "imputers" in front:
+        value = front["imputers"]["linear_interpolation"]["crps"]
+        return Landmark(value, f"linear interpolation {value:.3g}", "on the same hidden entries")
+    floor, number = front["noise_floor"], front["noise_floor_num_images"]
+    explanation = f"real images against other real images, {number:,} each"
+    return Landmark(floor, f"noise floor {floor:.3g}", explanation)
+
+
+def counted(front: Front) -> str:
+    """What a front is scored on: "2,000 images", "36 windows"."""
+    return f"{front['num_images']:,} {'windows' if 'imputers' in front else 'images'}"
 
 
 class NamedMember(NamedTuple):

@@ -1,6 +1,6 @@
 """The stages of a run, each of which is passed over if it is done: the same command resumes.
 
-data -> feature extractor -> supernet -> search -> front, scored again -> pictures, MLflow
+data -> what judges quality -> supernet -> search -> front, scored again -> pictures, MLflow
 """
 
 import hashlib
@@ -15,10 +15,9 @@ from orchestration.config import Config, fingerprint, flatten
 from orchestration.costs import Cost
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
-from orchestration.extractor import ensure_extractor
 from orchestration.files import Json, canonical_json, read_json, write_bytes
-from orchestration.image_grids import samples_png
 from orchestration.journal import Journal, has_candidates
+from orchestration.judge import ensure_judge, judged_setting
 from orchestration.members import Front, Latency
 from orchestration.plan import follow_plan, read_latency
 from orchestration.pool import Pool
@@ -31,7 +30,7 @@ from orchestration.results import (
     write_front,
 )
 from orchestration.rundir import PICTURES, RunDirectory
-from orchestration.sampling import sample_widths
+from orchestration.sampling import widths_png
 from orchestration.scoring import scoring_pool
 from orchestration.search import Generation, Problem
 from orchestration.setting import Setting
@@ -101,7 +100,7 @@ def _ensure_supernet(
     train(config, images.folder, run.path, tell)
     signals.install()  # over the handler that Ray Train has put in place
     if not run.supernet_samples.exists():
-        write_bytes(run.supernet_samples, samples_png(sample_widths(config, run.supernet)))
+        write_bytes(run.supernet_samples, widths_png(config, run.supernet, images.folder))
     track.write(run.supernet_samples)
     return run.supernet
 
@@ -123,10 +122,11 @@ def find_setting(
     images = data.prepare(config.data, run.cache, say)
     check_features(config, images.header)
     if supernet is not None:
+        setting.check_imputes(supernet, config.data.is_windows)
         setting.check_shape(supernet, images.header.shape)
-    extractor = ensure_extractor(config, images, run.cache, say)
+    judge = ensure_judge(config, images, run.cache, say)
     folder = supernet or _ensure_supernet(config, run, images, track, say)
-    return setting.network_setting(config, setting.baseline(config), folder, extractor)
+    return judged_setting(config, setting.baseline(config), folder, judge)
 
 
 def search_front(
@@ -192,7 +192,7 @@ def write_results(
     front = read_json(run.front)
     if chosen.image_shape is None:
         return front, {}
-    return front, _pictures(run, pool, front, problem.latency, say)
+    return front, _pictures(run, chosen, pool, front, problem.latency, say)
 
 
 def track_results(
@@ -216,12 +216,18 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
 
 
 def _pictures(
-    run: RunDirectory, pool: Pool, front: Front, predicted: Cost | None, say: Say
+    run: RunDirectory,
+    chosen: Setting,
+    pool: Pool,
+    front: Front,
+    predicted: Cost | None,
+    say: Say,
 ) -> dict[str, Latency]:
     """Times the front and draws it, unless that is done; returns the latencies."""
     if not all((run.path / name).exists() for name in (run.latency.name, *PICTURES)):
         say("front   timed and drawn ...")
-        write_pictures(run.path, front, measure_latency(run, pool, front, predicted))
+        samples = measure_latency(run, pool, front, predicted)
+        write_pictures(run.path, front, samples, chosen.quality.picture)
     return read_json(run.latency)
 
 

@@ -148,11 +148,15 @@ def _cached_ways(config: Config, run: RunDirectory, chosen: Setting, pool: Pool)
         "shape": list(chosen.image_shape),
         "macs": _named(chosen.macs),
         **config.network.model_dump(mode="json", exclude={"conditional"}),  # it costs nothing
-        **config.score.model_dump(mode="json", include={"batch_size", "memory_format", "dtype"}),
+        **config.score.model_dump(mode="json", include={"memory_format", "dtype"}),
+        "batch_size": execution(config).batch_size,
         "compiled_for": str(_image_calls(config)),
     }
     if hardware["has_bfloat16"]:  # whether it does harm is judged on a supernet's own samples
-        known_by |= {"judged_on": [chosen.supernet, chosen.features], "noise": _judged_by(config)}
+        known_by |= {
+            "judged_on": [chosen.supernet, chosen.quality.judged_on],
+            "noise": _judged_by(config),
+        }
     path = run.cache / f"ways-{_name(known_by)}.json"
     if not path.exists():
         candidates = ways.eager_ways(config.score, hardware["has_bfloat16"])
@@ -164,10 +168,8 @@ def _measure(
     config: Config, chosen: Setting, pool: Pool, candidates: Sequence[Way]
 ) -> dict[str, Json]:
     """Ways and what they were chosen by; `candidates` are the eager ones, the plainest first."""
-    score = config.score
-    found: Milliseconds = pool.one(
-        "measure", dict.fromkeys(chosen.macs, candidates), score.batch_size
-    )
+    score, rows = config.score, execution(config).batch_size
+    found: Milliseconds = pool.one("measure", dict.fromkeys(chosen.macs, candidates), rows)
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
     difference: float | None = None
     if score.dtype == "auto" and any(way.dtype == "bfloat16" for way in best.values()):
@@ -181,7 +183,7 @@ def _measure(
     taken = {width: found[width][way] for width, way in best.items()}
     worth = ways.worth_compiling(taken, _image_calls(config))
     pairs = {width: [best[width], replace(best[width], compiled=True)] for width in worth}
-    for width, of_way in pool.one("measure", pairs, score.batch_size).items():
+    for width, of_way in pool.one("measure", pairs, rows).items():
         best[width] = ways.fastest(of_way)
         found[width] |= {way: ms for way, ms in of_way.items() if math.isfinite(ms)}
     return {

@@ -21,6 +21,7 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
+from models.crps import Errors
 from models.intervals import Replicates
 from models.moments import NonFiniteFeatures
 from orchestration.cluster import num_cpus
@@ -91,16 +92,19 @@ class Pool:
         schedules: Sequence[Steps],
         seed: int,
         num_images: int,
-        real: np.ndarray,
+        real: np.ndarray | None,
         tell: Callable[[int, int], None] | None = None,
-    ) -> tuple[list[Replicates], list[Fidelity]]:
-        """As `distances`, and KID, precision and recall on the same images, or the first of them.
+    ) -> tuple[list[Replicates], list[Fidelity | Errors]]:
+        """As `distances`, and further numbers on the same images, or the first of them.
+
+        They are KID, precision and recall; of windows MAE and RMSE.
 
         Args:
             schedules: steps of each.
             seed: of the noise.
             num_images: that each is scored on.
-            real: features (M, D) of real images, all that KID, precision and recall look at.
+            real: features (M, D) of real images, all that KID, precision and recall look at; None
+                for windows.
             tell: see `distances`.
         """
         runs = batches(num_images, self.batch_size)

@@ -4,7 +4,7 @@ The drawing is done by files that touch no disk: `front_plot`, `front_page`, `sc
 `image_grids`; the terminal's table is in `tables`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,12 @@ def pictured(front: Front) -> list[NamedMember]:
     return [*first, *(others[i] for i in chosen)]
 
 
-def write_pictures(folder: Path, front: Front, samples: Mapping[str, np.ndarray]) -> None:
+def write_pictures(
+    folder: Path,
+    front: Front,
+    samples: Mapping[str, np.ndarray],
+    picture: Callable[[Sequence[tuple[str, np.ndarray]]], bytes] | None = None,
+) -> None:
     """Writes PICTURES into a run directory.
 
     Args:
@@ -40,6 +45,7 @@ def write_pictures(folder: Path, front: Front, samples: Mapping[str, np.ndarray]
         front: content of its `front.json`.
         samples: images (n, C, H, W) by key of the schedule, for all of `pictured(front)`; image k
             of each is made of the same noise.
+        picture: draws samples, a titled row a schedule; None: as images.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -49,7 +55,7 @@ def write_pictures(folder: Path, front: Front, samples: Mapping[str, np.ndarray]
         pareto_png(front),
         pareto_html(front).encode(),
         schedules_png(front),
-        samples_png(rows),
+        (picture or samples_png)(rows),
     )
     for name, content in zip(PICTURES, contents, strict=True):
         write_bytes(folder / name, content)

@@ -15,10 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.frechet import noise_floor
 from orchestration.config import Config
 from orchestration.costs import Cost
-from orchestration.fidelity import fidelity_facts, real_subset
 from orchestration.files import Json, disk_errors, write_bytes, write_json
 from orchestration.front import (
     assemble,
@@ -88,17 +86,20 @@ def score_again(
         A MEMBER for each, and what a front says of its numbers.
     """
     start = time.monotonic()
+    what = "windows" if config.data.is_windows else "images"
 
     def tell(done: int, total: int) -> None:
         elapsed_s = time.monotonic() - start
         images = min(num_images, done * pool.batch_size)
         say(
             f"front   {len(schedules)} schedules scored again on {images:,} of {num_images:,}"
-            f" fresh images   {clock(elapsed_s * (total - done) / done)} left"
+            f" fresh {what}   {clock(elapsed_s * (total - done) / done)} left"
         )
 
-    real = real_subset(setting.real)
-    scores, opinions = pool.appraise(schedules, config.score.noise_seed, num_images, real, tell)
+    quality = setting.quality
+    scores, opinions = pool.appraise(
+        schedules, config.score.noise_seed, num_images, quality.compared, tell
+    )
     scored: list[Member] = [
         {**member(problem, steps, of_steps, scores[0]), **opinion._asdict()}
         for steps, of_steps, opinion in zip(schedules, scores, opinions, strict=True)
@@ -106,23 +107,11 @@ def score_again(
     return scored, {
         "dataset": setting.dataset,
         "supernet": setting.supernet,
-        "quality": quality_name(setting.features, num_images),
+        "quality": quality.name(num_images),
         "num_images": num_images,
-        "noise_floor": noise_floor(setting.real, num_images, seed=0),
-        "noise_floor_num_images": min(num_images, len(setting.real) // 2),
-        "num_reference": setting.num_reference,
-        "fidelity": fidelity_facts(num_images, len(real)),
+        **quality.facts(num_images),
         **({} if problem.cost.name == "macs" else {"cost": problem.cost.name}),
     }
-
-
-def quality_name(features: str, num_images: int) -> str:
-    """A Fréchet distance's name with its features and count, such as `fd_digits_2k`.
-
-    It is `fid` on pytorch-fid's Inception, and only there.
-    """
-    count = f"{num_images // 1000}k" if num_images % 1000 == 0 else str(num_images)
-    return f"{'fid' if features == 'inception' else 'fd'}_{features}_{count}"
 
 
 def write_front(run: RunDirectory, front: Front) -> None:

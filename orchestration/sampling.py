@@ -7,9 +7,19 @@ import numpy as np
 
 from orchestration.checkpoints import load_supernet
 from orchestration.config import Config
+from orchestration.image_grids import samples_png
 from orchestration.pool import batches
 from orchestration.scorer import Execution, SupernetSource
-from orchestration.setting import baseline, check_fits, conditioning, sampler_of
+from orchestration.setting import (
+    baseline,
+    check_fits,
+    check_imputes,
+    conditioning,
+    sampler_of,
+)
+from orchestration.window_panels import search_panel
+from orchestration.window_plot import WindowPicture
+from orchestration.windows import load_part, read_window_header
 from search_spaces.schedule import StepSchedule, even_grid
 
 BATCH_SIZE = 64
@@ -41,6 +51,7 @@ def sample_images(
     """
     widths = {width for _, width in schedule.steps}
     check_fits(supernet_folder, schedule, widths)
+    check_imputes(supernet_folder, False)
     supernet = load_supernet(supernet_folder)
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]
     source = SupernetSource(
@@ -56,6 +67,36 @@ def sample_images(
         ((_, x_0),) = source.samples([schedule.steps], seed, run, len(run))
         images.append(x_0.numpy())
     return np.concatenate(images)
+
+
+def widths_png(config: Config, supernet_folder: Path, data_folder: Path) -> bytes:
+    """A few samples of each width alone as PNG: images, or the first validation window."""
+    if config.data.is_windows:
+        return _imputed_png(config, supernet_folder, data_folder)
+    return samples_png(sample_widths(config, supernet_folder))
+
+
+def _imputed_png(config: Config, supernet_folder: Path, data_folder: Path) -> bytes:
+    chain, header = baseline(config), read_window_header(data_folder)
+    supernet = load_supernet(supernet_folder)
+    panel = search_panel(config, data_folder)
+    source = SupernetSource(
+        {width: supernet.subnet(width) for width in supernet.widths},
+        sampler_of(chain),
+        None,
+        header.shape,
+        Execution(NUM_SAMPLES, threads=1, state_bytes=0),
+        conditioning=panel,
+    )
+    rows = []
+    draws = range(min(NUM_SAMPLES, panel.num_samples))
+    for width in supernet.widths:
+        steps = [(t, width) for t, _ in chain.steps]
+        ((_, x_0),) = source.samples([steps], 0, draws, NUM_SAMPLES)
+        rows.append((f"width {width:g}, {len(steps)} steps", x_0[:, 0].numpy()))
+    window = (part[0].numpy() for part in (panel.values, panel.given, panel.scored))
+    name = load_part(data_folder, "validation").names[0]
+    return WindowPicture(name, header.variables, header.mean, header.std, *window).png(rows)
 
 
 def sample_widths(config: Config, supernet_folder: Path) -> list[tuple[str, np.ndarray]]:

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.conditioning import Conditioning
+from models.conditioning import Told
 from models.frechet import Reference
 from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
 from models.population import StateCache, sample_population
 from models.sampling import Sampler
+from models.supernet import predict as output_of
 from orchestration.fidelity import Fidelity, fidelity
 from orchestration.machine import hardware
 from orchestration.step_times import StepTimes, step_times
@@ -72,7 +73,7 @@ class SupernetSource:
         subnets: an ordinary network for each width, on the CPU.
         sampler: the moves.
         extractor: images (n, C, H, W) in [-1, 1] -> features (n, D); None to only sample.
-        image_shape: (C, H, W).
+        image_shape: (C, H, W); of a window (1, K, L).
         execution: how to run.
         device: to run on.
         conditioning: what conditional subnets are told.
@@ -86,7 +87,7 @@ class SupernetSource:
         image_shape: tuple[int, int, int],
         execution: Execution,
         device: str = "cpu",
-        conditioning: Conditioning | None = None,
+        conditioning: Told | None = None,
     ) -> None:
         self.subnets = subnets
         self.networks = {
@@ -109,8 +110,13 @@ class SupernetSource:
         images: range,
         batch_size: int,
         states: StateCache | None = None,
+        conditioning: Told | None = None,
     ) -> Iterator[tuple[int, Tensor]]:
-        """Yields (index of the schedule, float32 images (len(images), C, H, W) in [-1, 1])."""
+        """Yields (index of the schedule, float32 images (len(images), C, H, W) in [-1, 1]).
+
+        `conditioning` is what subnets are told in place of what they are told otherwise; each seed
+        must go with one of them, for states are kept by seed.
+        """
         yield from sample_population(
             self.networks,
             self.sampler,
@@ -120,7 +126,7 @@ class SupernetSource:
             shape=self.image_shape,
             batch=batch_size,
             states=states,
-            conditioning=self.conditioning,
+            conditioning=self.conditioning if conditioning is None else conditioning,
             device=self.device,
         )
 
@@ -140,7 +146,8 @@ class SupernetSource:
         """See `Scorer`."""
         x = torch.zeros(batch_size, *self.image_shape, device=self.device)
         t = torch.zeros(len(x), dtype=torch.int64, device=self.device)
-        inputs = (x, t) if self.conditioning is None else (x, t, t)  # any label will do
+        told = self.conditioning
+        inputs = (x, t) if told is None else (x, t, told.blank(batch_size, self.device))
         seconds: dict[float, dict[Way, float]] = {}
         for width, of_width in ways.items():
             networks = {w: as_function(self.subnets[width], w, self.device) for w in of_width}
@@ -245,7 +252,7 @@ class Scorer:
 
 
 def as_function(subnet: nn.Module, way: Way, device: str = "cpu") -> Callable[..., Tensor]:
-    """(x, t) or (x, t, labels) -> the network's float32 output, run in a way.
+    """(x, t) or (x, t, what it is told) -> the network's float32 output, run in a way.
 
     The subnet itself is left as it is.
     """
@@ -261,7 +268,8 @@ def as_function(subnet: nn.Module, way: Way, device: str = "cpu") -> Callable[..
 
     def predict(x: Tensor, *others: Tensor) -> Tensor:
         x = x.to(dtype=dtype, memory_format=layout)
-        return network(x, *others).sample.to(torch.float32).contiguous()
+        others = tuple(o.to(dtype) if o.is_floating_point() else o for o in others)
+        return output_of(network, x, *others).to(torch.float32).contiguous()
 
     return predict
 

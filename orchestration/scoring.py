@@ -8,10 +8,10 @@ from pathlib import Path
 from orchestration import data, setting
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
-from orchestration.dry_run import check_features
+from orchestration.dry_run import check_features, check_number
 from orchestration.errors import ConfigError, DataError
-from orchestration.extractor import ensure_extractor
 from orchestration.files import Json
+from orchestration.judge import ensure_judge, judged_setting
 from orchestration.latency import time_schedules
 from orchestration.members import Member
 from orchestration.plan import read_latency, read_ways, use_ways
@@ -123,9 +123,11 @@ def score_schedules(
     setting.check_fits(supernet, chain, {width for steps in schedules for _, width in steps})
     images = data.prepare(config.data, run.cache)
     check_features(config, images.header)
+    check_number(num_images, images.header)
+    setting.check_imputes(supernet, config.data.is_windows)
     setting.check_shape(supernet, images.header.shape)
-    extractor = ensure_extractor(config, images, run.cache, say)
-    chosen = setting.network_setting(config, chain, supernet, extractor)
+    judge = ensure_judge(config, images, run.cache, say)
+    chosen = judged_setting(config, chain, supernet, judge)
     latency = read_latency(plan, chosen.macs) if plan.exists() else None
     if config.search.cost == "latency" and latency is None:
         raise DataError(f"{plan}: expected a plan with latencies, by which savings are predicted")

@@ -21,6 +21,7 @@ from orchestration.scoring import score_schedules
 from search_spaces.schedule import StepSchedule
 
 FORMAT = "step-second-judge/1"
+BESIDE = ("precision", "recall", "mae", "rmse")
 
 
 def judge_again(
@@ -93,11 +94,14 @@ def rank_correlation(schedules: Sequence[dict[str, Json]]) -> float | None:
 def lines(judged: dict[str, Json]) -> list[str]:
     """What to say of it: a line a schedule, and how far the judges agree."""
     before, after = judged["quality_before"], judged["quality"]
-    told = [f"{'schedule':20} {'saves':>6}  {before:>20}  {after:>20}  precision  recall"]
+    beside = [name for name in BESIDE if name in judged["schedules"][0]]
+    head = "".join(f"  {name:>9}" for name in beside)
+    told = [f"{'schedule':20} {'saves':>6}  {before:>20}  {after:>20}{head}"]
     for entry in judged["schedules"]:
+        further = "".join(f"  {entry[name]:9.3f}" for name in beside)
         told.append(
             f"{entry['name']:20} {entry['savings']:6.1%}  {entry['quality_before']:20.3f}"
-            f"  {entry['quality']:20.3f}  {entry['precision']:9.3f}  {entry['recall']:6.3f}"
+            f"  {entry['quality']:20.3f}{further}"
         )
     spearman = judged["spearman"]
     for part, whom in (("front", "the baseline and the members"), ("all", "all schedules")):

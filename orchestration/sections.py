@@ -38,22 +38,31 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Data(Section):
-    """Which images; `path` is a user's own file or folder. Sizes and channels: see `alike.py`.
+WINDOWED = ("weather", "physionet", "pm25", "table")
+"""Data sets that are time series: windows with gaps, which are imputed."""
 
-    `flip` mirrors images left to right at training; null: where the mirrored ones could be real,
-    as far as that is known. `skip_bad` images may be unusable.
+
+class Data(Section):
+    """Which images, or time series; `path` is a user's own file or folder.
+
+    Sizes and channels of images: see `alike.py`. `flip` mirrors images left to right at training;
+    null: where the mirrored ones could be real, as far as that is known. `skip_bad` images may be
+    unusable. Of time series, `window` is the times of a window, and `time` the column of times of
+    a table.
     """
 
     name: Literal[
-        "digits", "fashion-mnist", "cifar10", "folder", "parquet", "blue-marble"
-    ] = "digits"
+        "digits", "fashion-mnist", "cifar10", "folder", "parquet", "blue-marble",
+        "weather", "physionet", "pm25", "table",
+    ] = "digits"  # fmt: skip
     path: Annotated[Path, Field(strict=False)] | None = None
     image_size: Count | None = None
     fit: Literal["crop", "resize", "pad"] = "crop"
     channels: Literal[1, 3] | None = None
     flip: bool | None = None
     skip_bad: Annotated[int, Field(ge=0)] = 0
+    window: Annotated[int, Field(ge=2)] | None = None
+    time: str | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Data":
@@ -62,7 +71,16 @@ class Data(Section):
             raise wrong("data.path", self.path, "null: the digits come with scikit-learn")
         if expected is not None and self.path is None:
             raise wrong("data.path", None, f"{expected}, as data.name is {self.name}")
+        if self.window is not None and self.name not in ("weather", "pm25", "table"):
+            raise wrong("data.window", self.window, f"null where data.name is {self.name}")
+        if self.time is not None and self.name != "table":
+            raise wrong("data.time", self.time, "null where data.name is not table")
         return self
+
+    @property
+    def is_windows(self) -> bool:
+        """Whether they are windows of time series, not images."""
+        return self.name in WINDOWED
 
     @property
     def flips(self) -> bool:
@@ -74,6 +92,9 @@ NEEDED_PATHS = {
     "cifar10": "the folder of its batches",
     "folder": "a folder of images",
     "parquet": "a parquet file or a folder of them",
+    "physionet": "the folder set-a of PhysioNet 2012",
+    "pm25": "the folder of pm25_ground.txt and pm25_missing.txt",
+    "table": "a CSV or parquet file, a row a time",
 }
 
 
@@ -98,11 +119,30 @@ class Network(Section):
         return self
 
 
+class Imputer(Section):
+    """The network of time series at width 1, CSDI's; the sizes are its authors'."""
+
+    channels: Count = 64
+    num_heads: Count = 8
+    num_layers: Count = 4
+    feedforward: Count = 64
+
+    @model_validator(mode="after")
+    def _check(self) -> "Imputer":
+        if self.channels % self.num_heads:
+            expected = f"a divisor of imputer.channels ({self.channels})"
+            raise wrong("imputer.num_heads", self.num_heads, expected)
+        return self
+
+
 class Diffusion(Section):
-    """The training chain, in diffusers' words; "cosine" betas are its "squaredcos_cap_v2"."""
+    """The training chain, in diffusers' words; "cosine" betas are its "squaredcos_cap_v2".
+
+    "quadratic" betas are CSDI's.
+    """
 
     num_train_timesteps: Count = 1000
-    betas: Literal["linear", "squaredcos_cap_v2"] = "linear"
+    betas: Literal["linear", "squaredcos_cap_v2", "quadratic"] = "linear"
     prediction: Literal["epsilon", "v_prediction"] = "epsilon"
     rescale_zero_terminal_snr: bool = False
 
@@ -213,6 +253,7 @@ class Search(Section):
     """The search. It stops at the first of its rules to be met; at least one must be set.
 
     `segments` is the most pieces of a schedule, and means something in the space `segments` alone.
+    Of time series `num_images` counts windows, and each is sampled `num_samples` times.
     """
 
     optimizer: Literal["nsga2", "de", "one-plus-one", "random"] = "nsga2"
@@ -221,6 +262,7 @@ class Search(Section):
     steps: Count = 50
     spacing: Literal["leading", "trailing"] = "leading"
     num_images: Annotated[int, Field(ge=2)] = 1000
+    num_samples: Count = 20
     population: Annotated[int, Field(ge=2)] = 16
     seed: Seed = 0
     noise_seed: Seed = 0
@@ -248,9 +290,16 @@ class Search(Section):
 
 
 class Score(Section):
-    """How candidates are scored, and on how many fresh images the front is scored again."""
+    """How candidates are scored, and on how many fresh images the front is scored again.
+
+    Of time series `num_images`, `batch_size` and `block_size` count windows, each of which is
+    sampled `num_samples` times for the front; `hide` is the share of what was recorded that is
+    hidden to be scored, where the data don't say themselves what is.
+    """
 
     num_images: Annotated[int, Field(ge=2)] = 2000
+    num_samples: Count = 100
+    hide: Annotated[float, Field(gt=0, lt=1)] = 0.1
     noise_seed: Seed = 1
     actors: Count | None = None
     batch_size: Count = 250
@@ -288,6 +337,7 @@ class Config(Section):
 
     data: Data = Data()
     network: Network = Network()
+    imputer: Imputer = Imputer()
     diffusion: Diffusion = Diffusion()
     supernet: Supernet = Supernet()
     train: Train = Train()
@@ -316,6 +366,7 @@ class Config(Section):
                 expected = f"at least two blocks of score.block_size ({self.score.block_size})"
                 raise wrong(key, count, expected)
         self._check_racing()
+        self._check_windows()
         if self.score.noise_seed == self.search.noise_seed:
             expected = "another than search.noise_seed, so that the front meets unseen noise"
             raise wrong("score.noise_seed", self.score.noise_seed, expected)
@@ -335,6 +386,15 @@ class Config(Section):
                 f" starts at {last}: nothing of the image is left there, and epsilon can't tell it"
             )
             raise wrong("diffusion.prediction", diffusion.prediction, expected)
+
+    def _check_windows(self) -> None:
+        if not self.data.is_windows:
+            return
+        where = f"where data.name is {self.data.name}, a time series"
+        if self.sampler.clip_sample:
+            raise wrong("sampler.clip_sample", True, f"false {where}: values have no bounds")
+        if self.network.conditional:
+            raise wrong("network.conditional", True, f"false {where}: windows have no labels")
 
     def _check_racing(self) -> None:
         search, score = self.search, self.score
@@ -361,7 +421,7 @@ def keys_of(kind: type[Config]) -> list[str]:
     ]
 
 
-SUPERNET_SECTIONS = ("data", "network", "diffusion", "supernet", "train")
+SUPERNET_SECTIONS = ("data", "network", "imputer", "diffusion", "supernet", "train")
 """What determines the weights of a supernet, with the data themselves and the code."""
 
 KEYS = keys_of(Config)

@@ -4,7 +4,7 @@ Everything that a scoring actor needs is gathered here by the driver and reaches
 through the object store; they read no files.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,24 @@ import numpy as np
 import torch
 
 from models.conditioning import Conditioning
+from models.crps import window_sums
 from models.diffusion import noise_levels
 from models.frechet import Reference
 from models.sampling import Sampler
+from models.windows import Panel
 from orchestration import stub
+from orchestration.baseline_imputers import BASELINES
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
 from orchestration.files import MANIFEST, check_manifest, sha256_of
+from orchestration.quality import CrpsQuality, FrechetQuality, Quality
 from orchestration.scorer import Execution, Scorer, SupernetSource
+from orchestration.window_formats import WindowHeader
+from orchestration.window_panels import report_panel, search_panel
+from orchestration.window_plot import WindowPicture
+from orchestration.window_scorer import Unit, WindowScorer
+from orchestration.windows import load_part, read_window_header
 from search_spaces.per_step import PerStepSpace
 from search_spaces.schedule import StepSchedule, even_grid
 
@@ -33,11 +42,8 @@ class Setting:
     Args:
         dataset: its name.
         supernet: sha256 of the supernet.
-        extractor: sha256 of what takes the features, and of the reference.
-        features: what the distance is taken on, as part of the quality's name.
-        real: float32 features (M, D) of the real images, for the noise floor, KID, precision and
-            recall.
-        num_reference: real images that the reference is made of; None where it was given.
+        extractor: sha256 of what takes the features, and of the reference; or of the windows.
+        quality: what is to be said of it.
         macs: multiply-accumulates of one sample's call at each width.
         image_shape: (C, H, W); None for the stub, which has no images.
         make_scorer: builds a scorer from `args`, in an actor.
@@ -47,12 +53,10 @@ class Setting:
     dataset: str
     supernet: str
     extractor: str
-    features: str
-    real: np.ndarray
-    num_reference: int | None
+    quality: Quality
     macs: dict[float, int]
     image_shape: tuple[int, int, int] | None
-    make_scorer: Callable[..., Scorer]
+    make_scorer: Callable[..., Scorer | WindowScorer]
     args: tuple[Any, ...]
 
     def args_with(self, execution: Execution) -> tuple[Any, ...]:
@@ -84,10 +88,12 @@ def network_setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
         extractor=sha256_of(extractor_folder / MANIFEST),
-        features=config.data.name if named == "classifier" else named,
-        real=extractor.real,
-        num_reference=extractor.num_reference,
-        macs=macs_by_width(subnets, shape, told is not None),
+        quality=FrechetQuality(
+            config.data.name if named == "classifier" else named,
+            extractor.real,
+            extractor.num_reference,
+        ),
+        macs=macs_by_width(subnets, shape, None if told is None else told.blank(1)),
         image_shape=shape,
         make_scorer=_network_scorer,
         args=(*args, extractor.reference, config.score.block_size),
@@ -130,13 +136,79 @@ def check_shape(supernet_folder: Path, shape: tuple[int, int, int]) -> None:
     from orchestration.checkpoints import read_description
 
     network = read_description(supernet_folder)["network"]
-    expected = (network["channels"], network["image_size"], network["image_size"])
+    if is_imputer(network):
+        expected = (1, network["num_variables"], network["length"])
+    else:
+        expected = (network["channels"], network["image_size"], network["image_size"])
     if expected != shape:
         found, trained = (" x ".join(map(str, sizes)) for sizes in (shape, expected))
         raise ConfigError(
             f"data: images of {found}, expected {trained} as {supernet_folder} was trained on:"
             " see data.image_size and data.channels"
         )
+
+
+def is_imputer(network: Mapping[str, object]) -> bool:
+    """Whether a supernet's description of its network is of one that imputes windows."""
+    return network.get("kind") == "imputer"
+
+
+def check_imputes(supernet_folder: Path, expected: bool) -> None:
+    """ConfigError where a supernet imputes windows and should not, or should and does not."""
+    from orchestration.checkpoints import read_description
+
+    if is_imputer(read_description(supernet_folder)["network"]) != expected:
+        kinds = ("images", "windows of time series")
+        raise ConfigError(
+            f"{supernet_folder} makes {kinds[not expected]}, expected a supernet of"
+            f" {kinds[expected]}"
+        )
+
+
+def window_setting(
+    config: Config, chain: StepSchedule, supernet_folder: Path, data_folder: Path
+) -> Setting:
+    """Scoring by all widths of a supernet that imputes, on prepared windows.
+
+    DataError where an artifact is missing or damaged.
+    """
+    from models.cost import macs_by_width
+    from orchestration.checkpoints import load_supernet, supernet_sha
+
+    supernet = load_supernet(supernet_folder)
+    subnets = {width: supernet.subnet(width) for width in supernet.widths}
+    header = read_window_header(data_folder)
+    search, report = search_panel(config, data_folder), report_panel(config, data_folder)
+    size = len(header.variables)
+    scale = (header.mean, header.std) if header.own_unit else ((0.0,) * size, (1.0,) * size)
+    parts = (subnets, sampler_of(chain), header.shape, execution(config), search)
+    return Setting(
+        dataset=config.data.name,
+        supernet=supernet_sha(supernet_folder),
+        extractor=sha256_of(data_folder / MANIFEST),
+        quality=window_quality(config, header, report, Unit(*scale), data_folder),
+        macs=macs_by_width(subnets, header.shape, report.blank(1)),
+        image_shape=header.shape,
+        make_scorer=_window_scorer,
+        args=(*parts, config.search.noise_seed, report, Unit(*scale), config.score.block_size),
+    )
+
+
+def window_quality(
+    config: Config, header: WindowHeader, report: Panel, unit: Unit, data_folder: Path
+) -> CrpsQuality:
+    """What is said of the CRPS of the test windows, with what the baseline imputers reach."""
+    values, given, scored = (p.numpy() for p in (report.values, report.given, report.scored))
+    rows = {
+        name: window_sums(unit.of(impute(values, given))[:, None], unit.of(values), scored)
+        for name, impute in BASELINES.items()
+    }
+    label = header.name if header.hides else f"{header.name}_hidden{100 * config.score.hide:g}"
+    names = load_part(data_folder, "test").names
+    drawn = WindowPicture(
+        names[0], header.variables, header.mean, header.std, values[0], given[0], scored[0]
+    )
+    return CrpsQuality(label, rows, report.num_samples, drawn)
 
 
 def stub_setting(config: Config) -> Setting:
@@ -146,9 +218,9 @@ def stub_setting(config: Config) -> Setting:
         dataset="stub",
         supernet="stub",
         extractor="stub",
-        features="stub",
-        real=np.random.default_rng(0).standard_normal((2000, size)).astype("f4"),
-        num_reference=None,
+        quality=FrechetQuality(
+            "stub", np.random.default_rng(0).standard_normal((2000, size)).astype("f4"), None
+        ),
         macs=stub.macs_table(config.supernet.widths),
         image_shape=None,
         make_scorer=_stub_scorer,
@@ -212,8 +284,14 @@ def conditioning(
 
 
 def execution(config: Config) -> Execution:
-    """How subnets run, but for the ways, which are measured."""
-    return Execution(config.score.batch_size, 1, config.score.state_bytes)
+    """How subnets run, but for the ways, which are measured.
+
+    A call has the rows of a batch of images, or of a batch of windows as a search samples them.
+    """
+    rows = config.score.batch_size
+    if config.data.is_windows:
+        rows *= config.search.num_samples
+    return Execution(rows, 1, config.score.state_bytes)
 
 
 def _network_scorer(
@@ -230,6 +308,21 @@ def _network_scorer(
         subnets, sampler, extractor, image_shape, execution, conditioning=conditioning
     )
     return Scorer(source, reference, block_size, execution.threads)
+
+
+def _window_scorer(
+    subnets: dict[float, torch.nn.Module],
+    sampler: Sampler,
+    shape: tuple[int, int, int],
+    execution: Execution,
+    search: Panel,
+    search_seed: int,
+    report: Panel,
+    unit: Unit,
+    block_size: int,
+) -> WindowScorer:
+    source = SupernetSource(subnets, sampler, None, shape, execution, conditioning=report)
+    return WindowScorer(source, search, search_seed, report, unit, block_size, execution.threads)
 
 
 def _stub_scorer(num_train_timesteps: int, reference: Reference, block_size: int) -> Scorer:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from models.conditioning import Conditioning
+from models.conditioning import Told
 from models.population import Network, sample_population
 from models.sampling import Sampler
 
@@ -48,7 +48,7 @@ def step_times(
     num_images: int,
     shape: tuple[int, int, int],
     device: str = "cpu",
-    conditioning: Conditioning | None = None,
+    conditioning: Told | None = None,
 ) -> StepTimes:
     """Times the parts.
 

@@ -12,8 +12,8 @@ from functools import partial
 from orchestration import data, pipeline, setting, signals
 from orchestration.config import to_yaml
 from orchestration.dry_run import check_features, check_network
-from orchestration.extractor import ensure_extractor
 from orchestration.files import lock, write_bytes
+from orchestration.judge import ensure_judge, judged_setting
 from orchestration.sections import Config
 from orchestration.setting import Setting
 from orchestration.sweep_directory import SweepDirectory
@@ -77,10 +77,10 @@ def _setting(
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
     images = data.prepare(config.data, directory.run.cache, say)
-    extractor = ensure_extractor(config, images, directory.run.cache, say)
+    judge = ensure_judge(config, images, directory.run.cache, say)
     planned = next(s for s in searches if s.dataset == label)
     folder = directory.supernet(planned.supernet).supernet
-    return setting.network_setting(config, setting.baseline(config), folder, extractor)
+    return judged_setting(config, setting.baseline(config), folder, judge)
 
 
 def _train_all(

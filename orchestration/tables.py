@@ -10,6 +10,7 @@ from orchestration.members import (
     Latency,
     Member,
     NamedMember,
+    counted,
     front_members,
     percent,
 )
@@ -26,7 +27,7 @@ def front_table(front: Front, latency: Mapping[str, Latency]) -> Table:
         latency: by key; schedules that are not in it were not measured.
     """
     table = Table(
-        title=f"{front['dataset']}: the front, re-scored on {front['num_images']:,} images",
+        title=f"{front['dataset']}: the front, re-scored on {counted(front)}",
         caption=_caption(front, latency),
         caption_justify="left",
         box=None,
@@ -85,8 +86,7 @@ def _caption(front: Front, latency: Mapping[str, Latency]) -> str:
         "± are 95 % intervals. ★ recommended: the cheapest that the search believed to lose "
         "nothing, fixed before re-scoring. vs unif.: saves so much against the cheapest "
         "uniform schedule that is as good.",
-        f"Noise floor {front['noise_floor']:.3g}: {front['noise_floor_num_images']:,} real images "
-        "against as many others.",
+        _landmark_text(front),
     ]
     if front["hypervolume_uniform"]:
         ratio = front["hypervolume"] / front["hypervolume_uniform"]
@@ -94,6 +94,19 @@ def _caption(front: Front, latency: Mapping[str, Latency]) -> str:
     if unit_of(front).key == "latency_predicted_ms":
         sentences.append(_latency_text(latency))
     return "\n" + " ".join(sentences)
+
+
+def _landmark_text(front: Front) -> str:
+    """What else there is to hold a quality against."""
+    if "imputers" in front:
+        found = ", ".join(
+            f"{name.replace('_', ' ')} {of['crps']:.3g}" for name, of in front["imputers"].items()
+        )
+        return f"Without a model, on the same entries: {found}."
+    return (
+        f"Noise floor {front['noise_floor']:.3g}: {front['noise_floor_num_images']:,} real images "
+        "against as many others."
+    )
 
 
 def _latency_text(latency: Mapping[str, Latency]) -> str:

@@ -35,13 +35,15 @@ from orchestration.training_state import (
     newest_checkpoint,
     read_checkpoint,
 )
+from orchestration.window_formats import WindowHeader
 
 SUPERNET, HISTORY, CHECKPOINTS = "supernet", "training.json", "training"
 ROOT = Path(__file__).parents[1]
 CODE = (
     *(f"models/{name}.py" for name in ("diffusion", "ema", "losses", "networks", "noise")),
-    "models/supernet.py",
+    *(f"models/{name}.py" for name in ("imputer", "supernet", "windows")),
     *(f"orchestration/{name}.py" for name in ("checkpoints", "training_batches", "training_loop")),
+    "orchestration/training_windows.py",
 )
 """What computes the weights; a comment counts too, which costs no more than a new start."""
 
@@ -130,5 +132,8 @@ def _publish(
     supernet = averaged(config, header.shape, state, header.num_classes)
     chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
     meta = {**asked, "diffusion": chain}
+    if isinstance(header, WindowHeader):  # to impute what is no part of the data
+        facts = {name: getattr(header, name) for name in ("name", "variables", "mean", "std")}
+        meta["windows"] = {key: list(v) if key != "name" else v for key, v in facts.items()}
     network = network_arguments(config, header.shape, header.num_classes)
     save_supernet(out / SUPERNET, supernet, network, meta)

@@ -31,7 +31,10 @@ class Batch:
         t: int64 (k, rows), timesteps.
         eps: float32 (k, rows, C, H, W), standard normal.
         widths: k of them.
-        labels: int64 (k, rows), the number of classes where a label is hidden; None without.
+        labels: what networks are told: int64 (k, rows), the number of classes where a label is
+            hidden; of windows float32 (k, rows, 2, K, L). None for nothing.
+        weights: float32 (k, rows, C, H, W) of the squared errors, 1 in the mean over the whole
+            batch; None for 1.
     """
 
     x_0: Tensor
@@ -39,6 +42,7 @@ class Batch:
     eps: Tensor
     widths: tuple[float, ...]
     labels: Tensor | None = None
+    weights: Tensor | None = None
 
 
 @dataclass(frozen=True)

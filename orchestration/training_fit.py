@@ -19,9 +19,10 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
-from orchestration.data import ray_dataset, read_header
+from orchestration.data import read_header
 from orchestration.errors import MachineError, StepwiseError
 from orchestration.sections import Train
+from orchestration.training_material import share
 from orchestration.training_state import Row, read_rows
 from orchestration.training_worker import work
 
@@ -37,7 +38,7 @@ def fit(
 ) -> None:
     """Runs Ray Train until the last checkpoint is written."""
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less to start
-    blocks = ray_dataset(data_folder).to_arrow_refs()  # every worker takes all of them
+    blocks = share(config, data_folder)  # every worker takes all of them
     trainer = TorchTrainer(
         partial(work, config, folder, blocks, read_header(data_folder).num_classes),
         scaling_config=_scaling(config.train),

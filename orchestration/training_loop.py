@@ -29,8 +29,9 @@ from orchestration.config import Config
 from orchestration.errors import ConfigError, StepwiseError
 from orchestration.files import Json
 from orchestration.sections import Train
-from orchestration.training_batches import Labels, make_batch
+from orchestration.training_batches import Batch, Labels, make_batch
 from orchestration.training_state import Row, TrainingState
+from orchestration.training_windows import Windows, make_window_batch
 
 
 class Diverged(StepwiseError):
@@ -50,7 +51,8 @@ class Training:
 
     Args:
         config: of the run.
-        images: uint8 (n, C, H, W), all of them; training runs on their device.
+        images: uint8 (n, C, H, W), all of them, or windows of time series; training runs on their
+            device.
         worker: which one this is, from 0.
         num_workers: how many there are; above 1, torch's process group is up.
         labels: of the images, for a conditional network.
@@ -59,7 +61,7 @@ class Training:
     def __init__(
         self,
         config: Config,
-        images: Tensor,
+        images: Tensor | Windows,
         worker: int = 0,
         num_workers: int = 1,
         labels: Labels | None = None,
@@ -72,7 +74,8 @@ class Training:
         self.weight = len(self.batch_rows) / share
         self.labels = labels
         num_classes = None if labels is None else labels.num_classes
-        network = network_arguments(config, tuple(images.shape[1:]), num_classes)
+        shape = images.shape if isinstance(images, Windows) else tuple(images.shape[1:])
+        network = network_arguments(config, shape, num_classes)
         supernet = build_supernet(network, config.supernet.widths, train.seed)
         # Convolutions of few channels train faster so than in contiguous layout
         self.supernet = supernet.to(device=device, memory_format=torch.channels_last)
@@ -98,20 +101,12 @@ class Training:
             that the mean over workers is that of the batch; and the norm of the gradient.
         """
         train = self.config.train
-        batch = make_batch(
-            self.images,
-            self.batch_rows,
-            seed=train.seed,
-            iteration=self.iteration,
-            batch_size=train.batch_size,
-            widths=self.config.supernet.widths,
-            num_train_timesteps=self.config.diffusion.num_train_timesteps,
-            labels=self.labels,
-            flips=self.config.data.flips,
-        )
+        batch = self._batch()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.iteration, train)
-        losses = self.loss(batch.x_0, batch.t, batch.eps, batch.widths, batch.labels)
+        losses = self.loss(
+            batch.x_0, batch.t, batch.eps, batch.widths, batch.labels, batch.weights
+        )
         losses = losses * self.weight
         self.optimizer.zero_grad()
         losses.sum().backward()
@@ -120,6 +115,26 @@ class Training:
         self.ema.update(self.supernet)
         self.iteration += 1
         return torch.cat([losses.detach(), norm[None]])
+
+    def _batch(self) -> Batch:
+        """This worker's share of the iteration."""
+        train = self.config.train
+        position = {
+            "seed": train.seed,
+            "iteration": self.iteration,
+            "batch_size": train.batch_size,
+            "widths": self.config.supernet.widths,
+            "num_train_timesteps": self.config.diffusion.num_train_timesteps,
+        }
+        if isinstance(self.images, Windows):
+            return make_window_batch(self.images, self.batch_rows, **position)
+        return make_batch(
+            self.images,
+            self.batch_rows,
+            **position,
+            labels=self.labels,
+            flips=self.config.data.flips,
+        )
 
     def run(self, on_row: Callable[[Row], None], on_checkpoint: Callable[[], None]) -> None:
         """Trains to the end.
@@ -223,15 +238,20 @@ def network_arguments(
 ) -> dict[str, Json]:
     """The arguments of `models.networks.unet`, the width apart, for images of a shape (C, H, W).
 
+    Of time series those of `models.imputer.imputer`, with their `kind`.
+
     Args:
         config: of the run.
-        shape: of an image.
+        shape: of an image, or (1, K, L) of a window.
         num_classes: of the data; None where they have no labels.
 
     Raises:
         ConfigError: the images are not square, or a conditional network has no labels to learn.
     """
     channels, height, width = shape
+    if config.data.is_windows:
+        sizes = config.imputer.model_dump(mode="json")
+        return {"kind": "imputer", "num_variables": height, "length": width, **sizes}
     if height != width:
         raise ConfigError(
             f"data.name: got images of {height}x{width} pixels, expected square ones"

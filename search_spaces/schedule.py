@@ -23,7 +23,7 @@ from typing import NoReturn
 from search_spaces.prefixes import Step
 
 FORMAT = "step-schedule/1"
-BETAS = ("linear", "squaredcos_cap_v2")
+BETAS = ("linear", "squaredcos_cap_v2", "quadratic")
 PREDICTIONS = ("epsilon", "v_prediction")
 SAMPLERS = ("ddim", "ddpm", "dpmsolver++2m")
 SPACINGS = ("leading", "trailing")
@@ -62,7 +62,8 @@ class StepSchedule:
 
     Attributes:
         num_train_timesteps: T, length of the training chain.
-        betas: name of the noise schedule: "linear" or "squaredcos_cap_v2", as in diffusers.
+        betas: name of the noise schedule: "linear" or "squaredcos_cap_v2", as in diffusers, or
+            CSDI's "quadratic".
         prediction: what the network predicts: "epsilon" or "v_prediction", as in diffusers.
         sampler: "ddim", "ddpm" or "dpmsolver++2m".
         eta: DDIM's share of ancestral noise, 0 to 1.

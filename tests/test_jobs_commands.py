@@ -12,7 +12,7 @@ from orchestration.files import canonical_json, lock, write_json, write_manifest
 from orchestration.members import FORMAT
 from search_spaces.schedule import StepSchedule
 
-COMMANDS = ("demo", "train", "search", "sweep", "score", "sample")
+COMMANDS = ("demo", "train", "search", "sweep", "score", "sample", "impute")
 STUB = ("--config", CONFIGS / "golden-stub.yaml")
 SCHEDULE = {
     "format": "step-schedule/1", "num_train_timesteps": 1000, "betas": "linear",

@@ -11,6 +11,7 @@ from models.diffusion import (
     cosine_betas,
     linear_betas,
     noise_levels,
+    quadratic_betas,
     velocity,
     zero_terminal,
 )
@@ -29,6 +30,16 @@ def test_cosine_betas_equal_diffusers(num_train_timesteps):
     assert betas.dtype == torch.float64
     expected = betas_for_alpha_bar(num_train_timesteps).double()
     torch.testing.assert_close(betas, expected, rtol=0, atol=1e-6)
+
+
+def test_quadratic_betas_are_csdis():
+    betas = quadratic_betas(50)
+    roots = [1e-4**0.5 + i / 49 * (0.5**0.5 - 1e-4**0.5) for i in range(50)]
+    assert betas.tolist() == pytest.approx([root**2 for root in roots])
+    scheduler = DDPMScheduler(50, beta_start=1e-4, beta_end=0.5, beta_schedule="scaled_linear")
+    torch.testing.assert_close(betas, scheduler.betas.double(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(noise_levels(50, "quadratic"), alphas_cumprod(betas))
+    assert noise_levels(50, "quadratic")[-1] ** 0.5 < 0.03  # nothing of the signal is left
 
 
 @pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])

@@ -101,3 +101,19 @@ def test_sandwich_depends_on_seed_and_iteration_alone():
 @pytest.mark.parametrize("widths", [(1.0,), (1.0, 0.5)])
 def test_sandwich_of_few_widths(widths):
     assert sandwich_widths(widths, 0, 0) == widths
+
+
+def test_weights_are_not_divided_by_their_sum():
+    """Workers whose rows weigh unequally average to the loss of the whole batch."""
+    torch.manual_seed(0)
+    x_0, eps = torch.randn(4, 1, 2, 2), torch.randn(1, 4, 1, 2, 2)
+    t, weights = torch.randint(100, (1, 4)), torch.rand(1, 4, 1, 2, 2)
+    loss = SandwichLoss(_Scaled(), LEVELS)
+    whole = loss(x_0, t, eps, (1.0,), weights=weights)
+    halves = [
+        loss(x_0[rows], t[:, rows], eps[:, rows], (1.0,), weights=weights[:, rows])
+        for rows in (slice(0, 2), slice(2, 4))
+    ]
+    torch.testing.assert_close(sum(halves) / 2, whole)
+    ones = loss(x_0, t, eps, (1.0,), weights=torch.ones_like(eps))
+    torch.testing.assert_close(ones, loss(x_0, t, eps, (1.0,)))

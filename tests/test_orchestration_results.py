@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,9 @@ from orchestration.costs import Cost
 from orchestration.fidelity import Fidelity, fidelity, fidelity_facts
 from orchestration.files import canonical_json
 from orchestration.front import choose_rivals, recommend
+from orchestration.quality import FrechetQuality
 from orchestration.results import (
     measure_latency,
-    quality_name,
     score_front,
     write_candidates,
     write_front,
@@ -56,18 +57,22 @@ def run(tmp_path):
     return RunDirectory(tmp_path)
 
 
+def named(features, num_images):
+    return FrechetQuality(features, np.zeros((4, 1)), None).name(num_images)
+
+
 @pytest.mark.parametrize(
     ("num_images", "expected"),
     [(2000, "fd_digits_2k"), (50_000, "fd_digits_50k"), (1000, "fd_digits_1k"),
      (500, "fd_digits_500"), (1500, "fd_digits_1500")],
 )  # fmt: skip
 def test_a_quality_is_named_by_its_features_and_count(num_images, expected):
-    assert quality_name("digits", num_images) == expected
+    assert named("digits", num_images) == expected
 
 
 def test_a_distance_is_called_fid_on_inception_alone():
-    assert quality_name("inception", 50_000) == "fid_inception_50k"
-    assert quality_name("efficientnet", 2000) == "fd_efficientnet_2k"
+    assert named("inception", 50_000) == "fid_inception_50k"
+    assert named("efficientnet", 2000) == "fd_efficientnet_2k"
 
 
 def test_rivals_and_members_are_scored_together_on_noise_that_the_search_did_not_see(
@@ -102,14 +107,14 @@ def test_the_front_names_what_its_numbers_are(config, front):
     chosen = setting.stub_setting(config)
     assert front["quality"] == "fd_stub_40" and front["num_images"] == 40
     assert (front["dataset"], front["supernet"]) == ("stub", "stub")
-    assert front["noise_floor"] == noise_floor(chosen.real, 40, seed=0)
+    assert front["noise_floor"] == noise_floor(chosen.quality.real, 40, seed=0)
     assert front["noise_floor_num_images"] == 40
     assert front["num_reference"] is None  # the stub's are made up
     assert front["fidelity"] == fidelity_facts(40, 2000)
 
 
 def test_each_schedule_has_kid_precision_and_recall_of_the_same_samples(config, front):
-    real = setting.stub_setting(config).real
+    real = setting.stub_setting(config).quality.real
     schedules = [front["baseline"], *front["members"], *front["uniform"]]
     for m in schedules:
         steps = StepSchedule.from_json(m["schedule"]).steps
@@ -120,7 +125,8 @@ def test_each_schedule_has_kid_precision_and_recall_of_the_same_samples(config, 
 
 def test_a_noise_floor_of_few_real_images_says_of_how_many(config, records):
     chosen = setting.stub_setting(config)
-    few = setting.Setting(**{**vars(chosen), "real": chosen.real[:31]})
+    quality = replace(chosen.quality, real=chosen.quality.real[:31])
+    few = setting.Setting(**{**vars(chosen), "quality": quality})
     found = score_again(config, few, InProcessPool(), records)
     assert found["noise_floor_num_images"] == 15
 

@@ -87,8 +87,9 @@ def test_a_network_setting_says_what_it_is_made_of(supernet, extractor):
     chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
     assert chosen.supernet == supernet_sha(supernet)
     assert chosen.image_shape == (1, 4, 4)
-    assert chosen.dataset == chosen.features == "digits" and chosen.num_reference == 20
-    np.testing.assert_array_equal(chosen.real, np.load(extractor / FEATURES))
+    quality = chosen.quality
+    assert chosen.dataset == quality.features == "digits" and quality.num_reference == 20
+    np.testing.assert_array_equal(quality.real, np.load(extractor / FEATURES))
     with torch.device("meta"):
         fresh = {width: unet(**NETWORK, width=width) for width in (1.0, 0.5)}
     assert chosen.macs == {w: count_macs(net, (1, 4, 4)) for w, net in fresh.items()}
@@ -104,7 +105,7 @@ def test_pretrained_features_give_their_name_to_the_quality(
     made = load_extractor(extractor)
     monkeypatch.setattr(setting, "load_extractor", lambda folder: made)
     chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
-    assert (chosen.dataset, chosen.features) == ("digits", name)
+    assert (chosen.dataset, chosen.quality.features) == ("digits", name)
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, FEATURES, REFERENCE])
@@ -204,7 +205,7 @@ def test_the_stub_needs_nothing():
     ((_, features),) = stub.StubSource(500).features([STEPS], 7, range(6))
     np.testing.assert_array_equal(np.concatenate([first, second]), features)
     assert chosen.macs == stub.macs_table((1.0, 0.5))
-    assert chosen.image_shape is None and chosen.real.shape[1] == stub.NUM_FEATURES
+    assert chosen.image_shape is None and chosen.quality.real.shape[1] == stub.NUM_FEATURES
 
 
 def test_a_supernet_of_other_images_is_refused_with_what_to_set(tmp_path):

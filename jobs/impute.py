@@ -1,0 +1,71 @@
+"""Fill the gaps of a table of time series with a trained supernet and a schedule.
+
+The table is a CSV or a parquet file, a row a time, whose columns have the names of the variables
+that the supernet was trained on; other columns stay as they are. Writes <out>/<table's name> with
+medians in the gaps, <out>/quantiles.parquet (a row a gap: .05, .25, .5, .75 and .95 quantiles) and
+<out>/imputed.png, the window with the most gaps.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from jobs import cli, schedule_arguments
+from orchestration.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's own arguments."""
+    schedule_arguments.add_arguments(parser)
+    parser.add_argument("--table", type=Path, required=True, metavar="FILE", help="to fill")
+    parser.add_argument(
+        "--time", metavar="COLUMN", help="its column of times (default: rows are evenly spaced)"
+    )
+    parser.add_argument(
+        "--num-samples", type=int, default=100, metavar="N", help="a window (default: 100)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+
+
+def main(invocation: cli.Invocation) -> None:
+    """Runs the command."""
+    arguments = invocation.arguments
+    cli.check_within("--num-samples", arguments.num_samples, 1)
+    cli.check_within("--seed", arguments.seed, 0, 2**32 - 1)
+    file = arguments.table.expanduser().resolve()
+    path = invocation.out / file.name
+    if path == file:
+        raise ConfigError(f"--out: got {invocation.out}, where the table is; expected another one")
+    schedule = schedule_arguments.read_schedule(arguments.schedule)
+    supernet = schedule_arguments.supernet_of(arguments)
+    from orchestration.readers.time_table import read_table  # heavy, as the others
+
+    table = read_table(file, arguments.time)
+    from orchestration.imputing import check_columns, fill, read_imputer
+
+    imputer = read_imputer(supernet, schedule)
+    known, others = check_columns(imputer, list(table.values.columns))
+    num_gaps = int(table.values[known].isna().to_numpy().sum())
+    print(f"{num_gaps:,} gaps in {len(known)} variables at {len(table.values):,} times -> {path}")
+    if others:
+        print(f"left as they are: {', '.join(others)}")
+    if invocation.dry_run:
+        return
+    from orchestration.table_files import write_table
+
+    filled = fill(
+        imputer, schedule, table, arguments.time, arguments.num_samples, arguments.seed, print
+    )
+    write_table(path, filled.table)
+    write_table(invocation.out / "quantiles.parquet", filled.gaps)
+    if filled.picture is not None:
+        from orchestration.files import write_bytes
+
+        write_bytes(invocation.out / "imputed.png", filled.picture)
+    print(f"written to {invocation.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(
+        cli.run("impute", main, __doc__, add_arguments, default=schedule_arguments.default_config)
+    )

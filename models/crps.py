@@ -1,0 +1,103 @@
+"""CRPS, MAE and RMSE of imputed windows, by CSDI's definitions, as sums that can be merged.
+
+Tashiro et al., NeurIPS 2021 (arXiv 2107.03502), section 6.1 and appendix: with q_a the a-quantile
+of the samples of an entry (linear between order statistics) and x its true value, over all scored
+entries of all windows
+
+    CRPS = mean over a in {.05, .10, .. , .95} of 2 sum |(q_a - x) (1[x <= q_a] - a)| / sum |x|
+    MAE  = sum |median - x| / n,    RMSE = sqrt(sum (median - x)^2 / n)
+
+All samples equal to one value make it that of a point forecast: sum |q - x| / sum |x|.
+
+A window is a row of sums; rows of windows add up. Entries that are not scored hold no truth and
+are never looked at.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from models.intervals import Replicates
+from models.moments import NonFiniteFeatures
+
+LEVELS = np.arange(1, 20) / 20
+COLUMNS = ("pinball", "magnitude", "absolute", "squared", "entries")
+PINBALL, MAGNITUDE, ABSOLUTE, SQUARED, ENTRIES = range(len(COLUMNS))
+
+
+class Errors(NamedTuple):
+    """Of the medians, in the unit of the values."""
+
+    mae: float
+    rmse: float
+
+
+def window_sums(samples: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """The sums of each window, of which every number here is made.
+
+    Args:
+        samples: float (n, S, ...), S >= 1 samples of each of n windows.
+        truth: float (n, ...).
+        scored: bool (n, ...), the entries that count.
+
+    Returns:
+        float64 (n, 5): the mean over levels of 2 sum |(q - x) (1[x <= q] - a)|, sum |x|, and of
+        the medians sum |error| and sum error^2, and the number of entries.
+
+    Raises:
+        NonFiniteFeatures: a sample of a scored entry, or its truth, is NaN or infinite.
+    """
+    rows = np.zeros((len(samples), len(COLUMNS)))
+    for row, of_window, x, counts in zip(rows, samples, truth, scored, strict=True):
+        drawn, x = of_window[:, counts].astype(np.float64), x[counts].astype(np.float64)
+        if not (np.isfinite(drawn).all() and np.isfinite(x).all()):
+            raise NonFiniteFeatures(
+                f"{np.count_nonzero(~np.isfinite(drawn))} of {drawn.size} sampled values are not"
+                " finite; the samples have diverged"
+            )
+        if not len(x):
+            continue
+        levels = LEVELS[:, None]
+        quantiles = np.quantile(drawn, LEVELS, axis=0)
+        pinball = 2 * np.abs((quantiles - x) * ((x <= quantiles) - levels)).sum(1)
+        error = np.median(drawn, axis=0) - x
+        row[:] = pinball.mean(), np.abs(x).sum(), np.abs(error).sum(), (error**2).sum(), len(x)
+    return rows
+
+
+def crps(rows: np.ndarray) -> float:
+    """Of all windows together, rows (n, 5) of `window_sums`; ValueError where no entry counts."""
+    total = rows.sum(0)
+    if not total[MAGNITUDE] > 0:
+        raise ValueError("CRPS needs scored entries that are not all 0")
+    return float(total[PINBALL] / total[MAGNITUDE])
+
+
+def errors(rows: np.ndarray) -> Errors:
+    """MAE and RMSE of all windows together; ValueError where no entry counts."""
+    total = rows.sum(0)
+    if not total[ENTRIES]:
+        raise ValueError("MAE and RMSE need scored entries")
+    return Errors(
+        float(total[ABSOLUTE] / total[ENTRIES]),
+        float(np.sqrt(total[SQUARED] / total[ENTRIES])),
+    )
+
+
+def replicates(blocks: Sequence[np.ndarray]) -> Replicates:
+    """CRPS of all windows and of all but one block, for error bars over windows.
+
+    The same bits however the windows were divided among those who computed the rows.
+
+    Args:
+        blocks: at least 2, of rows of `window_sums` each, in their order.
+
+    Raises:
+        ValueError: fewer than 2 blocks, or no scored entry beside one of them.
+    """
+    if len(blocks) < 2:
+        raise ValueError(f"an error bar needs at least 2 blocks of windows, got {len(blocks)}")
+    sums = np.stack([block.sum(0) for block in blocks])
+    without = [crps(np.delete(sums, i, axis=0)) for i in range(len(sums))]
+    return Replicates(crps(sums), np.array(without), np.array([len(block) for block in blocks]))

@@ -1,0 +1,252 @@
+"""Filling the gaps of a user's own table with a trained supernet and a schedule, without Ray.
+
+The table is cut into windows that follow each other; the last one ends with it, and says only what
+those before it don't. Every sample of a window is a chain of its own, from noise that is a
+function of (seed, window, sample). Windows without gaps are not sampled.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from models.windows import Panel
+from orchestration.checkpoints import load_supernet, read_description
+from orchestration.errors import DataError
+from orchestration.progress import clock
+from orchestration.readers.time_table import TimeTable
+from orchestration.scorer import Execution, SupernetSource
+from orchestration.setting import check_fits, check_imputes, sampler_of
+from orchestration.window_plot import WindowPicture
+from search_spaces.schedule import StepSchedule
+
+BATCH_SIZE = 64
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class Imputer:
+    """A supernet with what it was trained on.
+
+    Args:
+        folder: of the supernet.
+        variables: names of its K variables.
+        mean, std: of each in the training data.
+        length: L, times a window.
+    """
+
+    folder: Path
+    variables: tuple[str, ...]
+    mean: np.ndarray
+    std: np.ndarray
+    length: int
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What was put into the gaps of a table.
+
+    Args:
+        table: the table, medians in its gaps; all other columns as they were.
+        gaps: a row for each gap that was filled: time, variable, and a column a quantile.
+        picture: PNG of the window with the most gaps; None where there are none.
+    """
+
+    table: pd.DataFrame
+    gaps: pd.DataFrame
+    picture: bytes | None
+
+
+def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
+    """What a supernet's folder says of itself.
+
+    Raises:
+        ConfigError: it makes images, lacks a width of the schedule, or has another chain.
+        DataError: it is missing or damaged.
+    """
+    check_fits(folder, schedule, {width for _, width in schedule.steps})
+    check_imputes(folder, True)
+    description = read_description(folder)
+    facts = description["meta"]["windows"]
+    return Imputer(
+        folder,
+        tuple(facts["variables"]),
+        np.array(facts["mean"]),
+        np.array(facts["std"]),
+        description["network"]["length"],
+    )
+
+
+def check_columns(imputer: Imputer, columns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Columns of numbers that are variables of the supernet, and those that are none.
+
+    Raises:
+        DataError: there is none of its variables.
+    """
+    known = [name for name in columns if name in imputer.variables]
+    if not known:
+        raise DataError(
+            f"the table has columns {', '.join(columns)}; expected some of the variables that"
+            f" {imputer.folder} was trained on: {', '.join(imputer.variables)}"
+        )
+    return known, [name for name in columns if name not in imputer.variables]
+
+
+def fill(
+    imputer: Imputer,
+    schedule: StepSchedule,
+    table: TimeTable,
+    time_column: str | None,
+    num_samples: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> Filled:
+    """Fills the gaps of a table.
+
+    Args:
+        imputer: that was trained on its variables.
+        schedule: that samples are taken by.
+        table: to fill; variables that it lacks count as gaps of all times, and are not told.
+        time_column: its name, or None.
+        num_samples: of each window.
+        seed: of the noise.
+        say: takes lines of progress.
+
+    Raises:
+        DataError: no column is one of the variables, or the samples are not finite.
+    """
+    known, _ = check_columns(imputer, list(table.values.columns))
+    values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
+    prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)
+    wanted = np.isnan(values) & np.isin(imputer.variables, known)
+    starts = _starts(wanted, imputer.length)
+    quantiles = np.full((len(QUANTILES), *values.shape), np.nan)
+    busiest, picture = 0, None
+    for number, samples in _sampled(imputer, schedule, prepared, starts, num_samples, seed, say):
+        start = starts[number]
+        rows = slice(start, min(start + imputer.length, len(values)))
+        drawn = samples[..., : rows.stop - rows.start].transpose(0, 2, 1)  # (S, times, K)
+        if not np.isfinite(drawn).all():
+            raise DataError(f"{imputer.folder}: samples are not finite: it has diverged")
+        unsaid = np.isnan(quantiles[0, rows])
+        found = np.quantile(drawn, QUANTILES, axis=0) * imputer.std + imputer.mean
+        quantiles[:, rows] = np.where(unsaid, found, quantiles[:, rows])
+        if (count := int(wanted[rows].sum())) > busiest:
+            busiest = count
+            shown = _picture(imputer, prepared[rows], wanted[rows], table.values.index[start])
+            title = f"{len(schedule.steps)} steps"
+            picture = shown.png([(title, samples[..., : rows.stop - rows.start])])
+    return Filled(
+        _filled_table(table, time_column, imputer.variables, wanted, quantiles),
+        _gap_rows(table.values.index, imputer.variables, wanted, quantiles),
+        picture,
+    )
+
+
+def _starts(wanted: np.ndarray, length: int) -> list[int]:
+    """First times of the windows that hold gaps; `wanted` is (T, K)."""
+    last = max(0, len(wanted) - length)
+    starts = [*range(0, last, length), last]
+    return [start for start in starts if wanted[start : start + length].any()]
+
+
+def _sampled(
+    imputer: Imputer,
+    schedule: StepSchedule,
+    prepared: np.ndarray,
+    starts: Sequence[int],
+    num_samples: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, np.ndarray]]:
+    """(number of the window, prepared samples (S, K, L)); a table shorter than L is padded."""
+    if not starts:
+        return
+    supernet = load_supernet(imputer.folder)
+    windows = np.full((len(starts), len(imputer.variables), imputer.length), np.nan, np.float32)
+    for window, start in zip(windows, starts, strict=True):
+        rows = prepared[start : start + imputer.length].T
+        window[:, : rows.shape[1]] = rows
+    given = torch.from_numpy(np.isfinite(windows))
+    panel = Panel(torch.from_numpy(windows).nan_to_num(0.0), given, ~given, num_samples)
+    source = SupernetSource(
+        {width: supernet.subnet(width) for width in {width for _, width in schedule.steps}},
+        sampler_of(schedule),
+        None,
+        (1, *windows.shape[1:]),
+        Execution(BATCH_SIZE, threads=1, state_bytes=0),
+        conditioning=panel,
+    )
+    began = time.monotonic()
+    for number in range(len(starts)):
+        parts, draws = [], panel.draws(range(number, number + 1))
+        for start in range(draws.start, draws.stop, BATCH_SIZE):
+            run = range(start, min(start + BATCH_SIZE, draws.stop))
+            ((_, x_0),) = source.samples([schedule.steps], seed, run, BATCH_SIZE)
+            parts.append(x_0[:, 0].numpy())
+        yield number, np.concatenate(parts)
+        rest_s = (time.monotonic() - began) * (len(starts) - number - 1) / (number + 1)
+        say(f"impute  {number + 1:,} of {len(starts):,} windows   {clock(rest_s)} left")
+
+
+def _picture(
+    imputer: Imputer, prepared: np.ndarray, wanted: np.ndarray, name: object
+) -> WindowPicture:
+    """Of one window, `prepared` and `wanted` (times, K): no gap is hidden, all are real."""
+    given = np.isfinite(prepared).T
+    return WindowPicture(
+        str(name),
+        imputer.variables,
+        tuple(imputer.mean),
+        tuple(imputer.std),
+        np.nan_to_num(prepared.T),
+        given,
+        np.zeros_like(given),
+        order=tuple(np.argsort(-wanted.sum(0), kind="stable").tolist()),
+    )
+
+
+def _filled_table(
+    table: TimeTable,
+    time_column: str | None,
+    variables: Sequence[str],
+    wanted: np.ndarray,
+    quantiles: np.ndarray,
+) -> pd.DataFrame:
+    """The table on its grid of times, in its own columns."""
+    raw = table.raw.set_axis(table.rows).reindex(np.arange(len(wanted)))
+    if time_column is not None:
+        missing = ~np.isin(np.arange(len(wanted)), table.rows)
+        times = table.values.index
+        if not pd.api.types.is_datetime64_any_dtype(raw[time_column]):
+            raw.loc[missing, time_column] = times[missing].strftime("%Y-%m-%d %H:%M:%S")
+        else:
+            raw.loc[missing, time_column] = times[missing].tz_localize(raw[time_column].dt.tz)
+    names: Mapping[str, object] = {str(name): name for name in raw.columns}
+    middle = quantiles[QUANTILES.index(0.5)]
+    for k, variable in enumerate(variables):
+        if wanted[:, k].any():
+            column = raw[names[variable]].astype(np.float64).to_numpy(copy=True)
+            column[wanted[:, k]] = middle[wanted[:, k], k]
+            raw[names[variable]] = column
+    return raw.reset_index(drop=True)
+
+
+def _gap_rows(
+    times: pd.Index, variables: Sequence[str], wanted: np.ndarray, quantiles: np.ndarray
+) -> pd.DataFrame:
+    rows, columns = np.nonzero(wanted)
+    return pd.DataFrame(
+        {
+            "time": times[rows],
+            "variable": np.array(variables)[columns],
+            **{
+                f"q{round(100 * q):02d}": quantiles[i, rows, columns]
+                for i, q in enumerate(QUANTILES)
+            },
+        }
+    )

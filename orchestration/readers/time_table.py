@@ -1,0 +1,115 @@
+"""A user's own table of time series: CSV or parquet, a row a time, a column a variable.
+
+Rows follow each other at even distances in time; where a time is left out, its row is missing as
+a whole. What is empty, or no number, is a gap. A column of times names the rows, sorts them, and
+tells where rows are missing; without one the rows are taken as they come.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from orchestration.errors import DataError
+from orchestration.formats import stamp_of
+from orchestration.window_formats import WindowSource, cut_cycles
+
+LENGTH = 48  # times a window, where nothing else is said
+
+
+@dataclass(frozen=True)
+class TimeTable:
+    """A table on an even grid of times.
+
+    Args:
+        values: float64, a column a variable, indexed by time or row number; NaN is a gap.
+        rows: of each row of the file, its place in `values`.
+        raw: the file as it was read.
+    """
+
+    values: pd.DataFrame
+    rows: np.ndarray
+    raw: pd.DataFrame
+
+
+def time_table(path: Path, time: str | None, length: int | None) -> WindowSource:
+    """The windows of the table in a file.
+
+    Args:
+        path: a file `.csv` or `.parquet`.
+        time: name of its column of times; None: it has none.
+        length: rows a window; None: 48.
+
+    Raises:
+        DataError: it cannot be read, or has no column of numbers.
+    """
+    file = path.expanduser()
+    table = read_table(file, time)
+    names = tuple(map(str, table.values.index))
+    length = length or LENGTH
+    return WindowSource(
+        stamp=stamp_of(file.parent, [file.name]),
+        variables=tuple(table.values.columns),
+        length=length,
+        read=lambda: cut_cycles(table.values.to_numpy(), length, names, str(file)),
+    )
+
+
+def read_table(file: Path, time: str | None) -> TimeTable:
+    """Reads a table and puts it on its grid of times; errors as of `time_table`."""
+    raw = _read(file)
+    if time is not None and time not in raw.columns:
+        raise DataError(f"{file}: has no column {time!r}; expected one of {list(raw.columns)}")
+    numbers = raw.drop(columns=[] if time is None else [time]).select_dtypes("number")
+    if not len(numbers.columns) or not len(raw):
+        raise DataError(f"{file}: expected columns of numbers, and rows")
+    numbers = numbers.astype(np.float64)
+    numbers[~np.isfinite(numbers)] = np.nan
+    numbers.columns = [str(name) for name in numbers.columns]
+    if time is None:
+        return TimeTable(numbers, np.arange(len(raw)), raw)
+    return _on_grid(numbers, _times(raw[time], file), file, raw)
+
+
+def _on_grid(numbers: pd.DataFrame, times: pd.Series, file: Path, raw: pd.DataFrame) -> TimeTable:
+    if times.duplicated().any():
+        twice = times[times.duplicated()].iloc[0]
+        raise DataError(f"{file}: the time {twice} stands there twice; expected each once")
+    ordered = np.sort(times.to_numpy())
+    gaps = np.diff(ordered)
+    step = gaps.min() if len(gaps) else np.timedelta64(1, "h")
+    if len(gaps) and (gaps % step).astype(np.int64).any():
+        raise DataError(f"{file}: times are not at even distances of {pd.Timedelta(step)}")
+    count = int((ordered[-1] - ordered[0]) / step) + 1
+    if count > 100 * len(ordered):
+        raise DataError(
+            f"{file}: {count:,} times {pd.Timedelta(step)} apart for {len(ordered):,} rows;"
+            " expected rows at even distances"
+        )
+    places = ((times.to_numpy() - ordered[0]) / step).astype(np.int64)
+    grid = pd.DatetimeIndex(ordered[0] + np.arange(count) * step)
+    values = np.full((count, len(numbers.columns)), np.nan)
+    values[places] = numbers.to_numpy()
+    return TimeTable(pd.DataFrame(values, grid, numbers.columns), places, raw)
+
+
+def _times(column: pd.Series, file: Path) -> pd.Series:
+    try:
+        times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: column {column.name!r} holds no times: {error}") from error
+    if times.isna().any():
+        raise DataError(f"{file}: column {column.name!r} has an empty time; expected all of them")
+    return times
+
+
+def _read(file: Path) -> pd.DataFrame:
+    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+    if file.suffix not in readers:
+        raise DataError(f"{file}: expected a file that ends in .csv or .parquet")
+    try:
+        return readers[file.suffix](file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read {file}: {reason}; expected a table") from error

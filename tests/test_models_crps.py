@@ -1,0 +1,118 @@
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from models.crps import LEVELS, crps, errors, replicates, window_sums
+from models.intervals import estimate, paired
+from models.moments import NonFiniteFeatures
+
+
+def one(samples, truth, scored=None):
+    """The sums of one window."""
+    samples, truth = np.asarray(samples, float)[None], np.asarray(truth, float)[None]
+    scored = np.ones(truth.shape, bool) if scored is None else np.asarray(scored)[None]
+    return window_sums(samples, truth, scored)
+
+
+def test_a_worked_example():
+    """Two entries, three samples each; every quantile by hand."""
+    samples, truth = [[0.0, 1.0], [1.0, 5.0], [4.0, 2.0]], [3.0, -2.0]
+    ordered = ([0.0, 1.0, 4.0], [1.0, 2.0, 5.0])
+    total = 0.0
+    for a in [0.05 * i for i in range(1, 20)]:
+        for (low, middle, high), x in zip(ordered, truth, strict=True):
+            place = 2 * a
+            q = low + (middle - low) * place
+            if place > 1:
+                q = middle + (high - middle) * (place - 1)
+            total += 2 * abs((q - x) * ((1 if x <= q else 0) - a)) / 19
+    rows = one(samples, truth)
+    assert crps(rows) == pytest.approx(total / 5)
+    assert errors(rows) == pytest.approx((3.0, 10**0.5))  # medians 1 and 2: errors -2 and 4
+
+
+def test_of_a_gaussian_it_is_the_closed_form():
+    """E |q - x| parts of N(0, 1) at x: by quadrature over the same 19 levels."""
+    rng = np.random.default_rng(0)
+    x = np.array([-1.3, 0.2, 2.0])
+    samples = np.repeat(norm.ppf((np.arange(20000) + 0.5) / 20000)[:, None], 3, 1)
+    rng.shuffle(samples)
+    quantiles = norm.ppf(LEVELS)[:, None]
+    exact = 2 * np.abs((quantiles - x) * ((x <= quantiles) - LEVELS[:, None]))
+    assert crps(one(samples, x)) == pytest.approx(exact.mean(0).sum() / 3.5, rel=1e-4)
+    # and with levels from 0 to 1 it would be CRPS itself (Gneiting & Raftery 2007, equation 21)
+    whole = x * (2 * norm.cdf(x) - 1) + 2 * norm.pdf(x) - 1 / np.pi**0.5
+    assert crps(one(samples, x)) * 3.5 == pytest.approx(whole.sum(), rel=0.08)
+
+
+def test_equal_samples_are_a_point_forecast():
+    rows = one(np.repeat([[1.0, -2.0]], 7, 0), [4.0, -1.0])
+    assert crps(rows) == pytest.approx((3 + 1) / 5)
+    assert errors(rows).mae == pytest.approx(2.0)
+
+
+def test_a_calibrated_forecast_beats_its_own_median():
+    rng = np.random.default_rng(1)
+    truth, samples = rng.normal(size=2000), rng.normal(size=(100, 2000))
+    assert crps(one(samples, truth)) < 0.75 * crps(one(np.zeros((1, 2000)), truth))
+
+
+def test_what_is_not_scored_is_never_looked_at():
+    samples, truth = np.ones((4, 3)), np.array([2.0, 1.0, 9.0])
+    clean = one(samples, truth, [True, True, False])
+    samples[:, 2], truth[2] = np.nan, np.nan
+    assert np.array_equal(one(samples, truth, [True, True, False]), clean)
+    samples[1, 1] = np.inf
+    with pytest.raises(NonFiniteFeatures, match="1 of 8 sampled values"):
+        one(samples, truth, [True, True, False])
+
+
+def test_windows_add_up():
+    rng = np.random.default_rng(2)
+    samples, truth = rng.normal(size=(6, 10, 3, 4)), rng.normal(size=(6, 3, 4))
+    scored = rng.random((6, 3, 4)) < 0.5
+    rows = window_sums(samples, truth, scored)
+    joined = one(np.moveaxis(samples, 1, 0)[:, scored], truth[scored])
+    assert crps(rows) == pytest.approx(crps(joined))
+    assert errors(rows) == pytest.approx(errors(joined))
+    parts = (samples, truth, scored)
+    apart = [window_sums(*(part[i : i + 1] for part in parts)) for i in range(6)]
+    assert np.array_equal(np.concatenate(apart), rows)
+
+
+def test_leaving_a_block_out():
+    rows = np.random.default_rng(3).random((7, 5)) + 0.1
+    blocks = [rows[:2], rows[2:4], rows[4:6], rows[6:]]
+    found = replicates(blocks)
+    assert found.full == pytest.approx(crps(rows))
+    assert found.without[1] == pytest.approx(crps(np.concatenate([rows[:2], rows[4:]])))
+    assert found.counts.tolist() == [2, 2, 2, 1]
+    with pytest.raises(ValueError, match="at least 2 blocks of windows, got 1"):
+        replicates(blocks[:1])
+
+
+def test_an_empty_window_and_windows_without_any():
+    rows = one(np.ones((3, 2)), [1.0, 2.0], [False, False])
+    assert not rows.any()
+    with pytest.raises(ValueError, match="scored entries"):
+        crps(rows)
+    with pytest.raises(ValueError, match="scored entries"):
+        errors(rows)
+
+
+def test_intervals_cover_what_windows_scatter_about():
+    """Coverage of the 95 % interval of a ratio over 30 windows, and of a paired difference."""
+    rng = np.random.default_rng(4)
+    inside = paired_inside = 0
+    for _ in range(400):
+        size = rng.uniform(0.5, 1.5, 30)
+        rows = np.zeros((30, 5))
+        rows[:, 0], rows[:, 1] = 0.3 * size * rng.gamma(4, 0.25, 30), size
+        worse = rows.copy()
+        worse[:, 0] += 0.03 * size * rng.gamma(4, 0.25, 30)
+        base, other = (replicates(np.split(r, 30)) for r in (rows, worse))
+        low, high = estimate(base).interval()
+        inside += low <= 0.3 <= high
+        low, high = paired(other, base).interval()
+        paired_inside += low <= 0.03 <= high
+    assert 0.9 <= inside / 400 <= 0.99 and 0.9 <= paired_inside / 400 <= 0.99
