@@ -9,6 +9,7 @@ pipeline know it.
 from collections.abc import Sequence
 
 from diffusers import UNet2DModel
+from torch import nn
 
 PRIVATE = ("time_embedding.linear_1.weight", "time_embedding.linear_1.bias")
 
@@ -77,12 +78,19 @@ def unet(
     )
 
 
-def concatenated_parts(network: UNet2DModel) -> dict[str, tuple[int, ...]]:
+def concatenated_parts(
+    network: UNet2DModel, private_norms: bool = False
+) -> dict[str, tuple[int, ...]]:
     """How the parameters of a `unet` nest, for `Supernet`.
 
     On the way up the channels from below are concatenated with those of a skip connection. The
     first layer of the time embedding is private (no parts): the frequencies that it reads depend
     on how many there are.
+
+    Args:
+        network: of any width.
+        private_norms: whether the norms' scale and shift are private too, as in slimmable networks
+            (Yu et al., arXiv 1812.08928), where each width has other statistics.
 
     Returns:
         The sizes (from below, skip) by the names of the parameters that read both; () for private
@@ -99,7 +107,19 @@ def concatenated_parts(network: UNet2DModel) -> dict[str, tuple[int, ...]]:
             sizes = (below, skips.pop())
             parts |= {f"up_blocks.{i}.resnets.{j}.{name}": sizes for name in readers}
             below = resnet.out_channels
+    if private_norms:
+        parts |= dict.fromkeys(_norms(network), ())
     return parts
+
+
+def _norms(network: UNet2DModel) -> list[str]:
+    """The names of the scales and shifts of all norms."""
+    return [
+        f"{name}.{kind}"
+        for name, module in network.named_modules()
+        if isinstance(module, nn.GroupNorm)
+        for kind, _ in module.named_parameters()
+    ]
 
 
 def _skip_channels(network: UNet2DModel) -> list[int]:

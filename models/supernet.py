@@ -126,6 +126,10 @@ class Supernet(nn.Module):
             return predict(self.full, *inputs)
         return _unwrap(functional_call(self._shells[width], self.parameters_of(width), inputs))
 
+    def predict_with(self, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+        """The prediction of the full width with other weights, by their names there."""
+        return _unwrap(functional_call(self.full, dict(weights), inputs))
+
     def parameters_of(self, width: float) -> dict[str, Tensor]:
         """The parameters of one width under its network's names, attached to the graph."""
         index = self._index(width)

@@ -35,7 +35,10 @@ DESCRIPTION = "supernet.json"
 
 
 def build_supernet(
-    network: Mapping[str, Json], widths: Sequence[float], seed: int = 0
+    network: Mapping[str, Json],
+    widths: Sequence[float],
+    seed: int = 0,
+    private_norms: bool = False,
 ) -> Supernet:
     """A supernet of U-Nets with initial weights; torch's own generator is left as it was.
 
@@ -43,17 +46,26 @@ def build_supernet(
         network: arguments of `models.networks.unet`, the width apart.
         widths: the allowed widths, 1 among them.
         seed: of the initial weights.
+        private_norms: whether each width has norms of its own.
 
     Raises:
         ValueError: sizes that don't fit together.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        return Supernet(lambda width: unet(**network, width=width), widths, concatenated_parts)
+        return Supernet(
+            lambda width: unet(**network, width=width),
+            widths,
+            lambda built: concatenated_parts(built, private_norms),
+        )
 
 
 def save_supernet(
-    folder: Path, supernet: Supernet, network: Mapping[str, Json], meta: Mapping[str, Json]
+    folder: Path,
+    supernet: Supernet,
+    network: Mapping[str, Json],
+    meta: Mapping[str, Json],
+    private_norms: bool = False,
 ) -> None:
     """Writes a supernet: the folder is there complete, or stays as it was.
 
@@ -62,6 +74,7 @@ def save_supernet(
         supernet: a `build_supernet(network, ...)`.
         network: how it is built.
         meta: what else is to be known of it, under "meta" in `supernet.json`.
+        private_norms: as it was built.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -75,6 +88,8 @@ def save_supernet(
             "network": dict(network),
             "meta": dict(meta),
         }
+        if private_norms:  # there only where it is true, so that others keep their sha256
+            description["private_norms"] = True
         write_json(unfinished / DESCRIPTION, description)
         names = sorted(path.name for path in unfinished.iterdir())
         write_manifest(unfinished, names, {"format": FORMAT})
@@ -88,7 +103,11 @@ def load_supernet(folder: Path) -> Supernet:
     """
     check_manifest(folder)
     description = read_description(folder)
-    supernet = build_supernet(description["network"], description["widths"])
+    supernet = build_supernet(
+        description["network"],
+        description["widths"],
+        private_norms=description.get("private_norms", False),
+    )
     full = safetensors.torch.load_file(folder / SAFETENSORS_WEIGHTS_NAME)
     private = safetensors.torch.load_file(folder / PRIVATE)
     try:

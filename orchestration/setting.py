@@ -21,6 +21,7 @@ from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
 from orchestration.files import MANIFEST, check_manifest, sha256_of
+from orchestration.machine import assigned_device, settle
 from orchestration.scorer import Execution, Scorer, SupernetSource
 from search_spaces.per_step import PerStepSpace
 from search_spaces.schedule import StepSchedule, even_grid
@@ -213,7 +214,8 @@ def conditioning(
 
 def execution(config: Config) -> Execution:
     """How subnets run, but for the ways, which are measured."""
-    return Execution(config.score.batch_size, 1, config.score.state_bytes)
+    score = config.score
+    return Execution(score.batch_size, 1, score.state_bytes, tf32=score.tf32)
 
 
 def _network_scorer(
@@ -226,8 +228,10 @@ def _network_scorer(
     reference: Reference,
     block_size: int,
 ) -> Scorer:
+    device = assigned_device()
+    settle(device, execution.tf32)
     source = SupernetSource(
-        subnets, sampler, extractor, image_shape, execution, conditioning=conditioning
+        subnets, sampler, extractor, image_shape, execution, device, conditioning
     )
     return Scorer(source, reference, block_size, execution.threads)
 

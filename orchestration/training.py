@@ -40,8 +40,11 @@ SUPERNET, HISTORY, CHECKPOINTS = "supernet", "training.json", "training"
 ROOT = Path(__file__).parents[1]
 CODE = (
     *(f"models/{name}.py" for name in ("diffusion", "ema", "losses", "networks", "noise")),
-    "models/supernet.py",
-    *(f"orchestration/{name}.py" for name in ("checkpoints", "training_batches", "training_loop")),
+    *(f"models/{name}.py" for name in ("supernet", "transfer")),
+    *(
+        f"orchestration/{name}.py"
+        for name in ("checkpoints", "training_batches", "training_loop", "training_worker")
+    ),
 )
 """What computes the weights; a comment counts too, which costs no more than a new start."""
 
@@ -131,4 +134,4 @@ def _publish(
     chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
     meta = {**asked, "diffusion": chain}
     network = network_arguments(config, header.shape, header.num_classes)
-    save_supernet(out / SUPERNET, supernet, network, meta)
+    save_supernet(out / SUPERNET, supernet, network, meta, config.supernet.private_norms)
