@@ -86,7 +86,7 @@ def prepare(
         DataError: the source is missing or unreadable, or more images are bad than may be.
         MachineError: the cache cannot be written.
     """
-    source = find_source(data, cache_dir.resolve() / "downloads")
+    source = find_source(data, cache_dir.resolve() / "downloads", say)
     asked = {
         "format": FORMAT,
         "data": data.model_dump(mode="json", exclude={"flip", "path"}),

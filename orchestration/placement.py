@@ -151,8 +151,15 @@ def gpus_by_type(nodes: Sequence[Node]) -> Counter[str]:
     return counts
 
 
-def choose_type(counts: Mapping[str, int], asked: str | None) -> str:
+def choose_type(
+    counts: Mapping[str, int], asked: str | None, device_key: str = "score.device"
+) -> str:
     """The type of GPU to run on: the one asked for, or the one there are most of.
+
+    Args:
+        counts: GPUs of each type.
+        asked: `ray.accelerator_type`.
+        device_key: the key that asks for GPUs.
 
     Raises:
         MachineError: there is none of it.
@@ -164,8 +171,8 @@ def choose_type(counts: Mapping[str, int], asked: str | None) -> str:
         )
     if not counts:
         raise MachineError(
-            "score.device: got cuda, but the cluster has no GPU; expected nodes with GPUs that Ray"
-            " knows of (see `ray status`), or auto"
+            f"{device_key}: got cuda, but the cluster has no GPU; expected nodes with GPUs that"
+            " Ray knows of (see `ray status`), or auto"
         )
     return asked or min(counts, key=lambda name: (-counts[name], name))
 

@@ -61,7 +61,8 @@ def real_features(
     for start in starts:
         if len(waiting) == in_flight:
             _collect(waiting, parts, patience)
-        waiting[task.remote(shared, images[start : start + images_a_task], config.score.tf32)] = start
+        part = images[start : start + images_a_task]
+        waiting[task.remote(shared, part, config.score.tf32)] = start
         if parts and time.monotonic() - told > SECONDS_BETWEEN_LINES:
             told = time.monotonic()
             rest_s = (told - begun) * (len(starts) - len(parts)) / len(parts)

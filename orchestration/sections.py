@@ -278,16 +278,16 @@ class Score(Section):
     num_images: Annotated[int, Field(ge=2)] = 2000
     noise_seed: Seed = 1
     actors: Count | None = None
+    device: Device = "auto"
+    actors_per_gpu: Count = 1
     batch_size: Count = 250
     block_size: Count = 50
     max_members: Count = 16
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    tf32: bool = False
     compile: Literal["auto", "never"] = "never"
     state_bytes: Annotated[int, Field(ge=0)] = 2**29
-    device: Device = "auto"
-    actors_per_gpu: Count = 1
-    tf32: bool = False
     scorer: Literal["network", "stub"] = "network"
 
     @model_validator(mode="after")

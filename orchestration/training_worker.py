@@ -13,19 +13,32 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
+import torch.distributed
 from ray.train import Checkpoint, CheckpointUploadMode
 from ray.train.collective import broadcast_from_rank_zero
 from torch import Tensor
 
+from models.transfer import copied
 from orchestration.config import Config
 from orchestration.errors import StepwiseError
+from orchestration.machine import has_bfloat16, out_of_memory, settle
 from orchestration.training_state import (
     Row,
     append_row,
+    begin,
     newest_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
+
+OF_MEMORY = (
+    "a smaller train.batch_size (of a new run), train.dtype=bfloat16, more train.num_workers, or"
+    " GPUs that nobody else is on; the same command goes on from the last checkpoint"
+)
+"""What mends a GPU that is too small."""
+
+# Of a GPU's free memory, that images may take; larger data sets come batch by batch.
+SHARE_OF_GPU = 0.25
 
 
 def work(
@@ -46,17 +59,27 @@ def work(
         Why the training diverged, which starting the workers again would not mend; or None.
     """
     from orchestration.training_batches import Labels
-    from orchestration.training_loop import Diverged, Training
+    from orchestration.training_loop import Diverged, Training, training_dtype
 
     context = ray.train.get_context()
     is_first = context.get_world_rank() == 0
+    if is_first:
+        begin(folder)
     torch.set_num_threads(config.train.threads)
+    device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    settle(device.type, config.train.tf32)
     labels = None
     if config.network.conditional and num_classes is not None:
-        labels = Labels(_labels(blocks), num_classes, config.train.label_dropout)
+        classes = copied(_labels(blocks), device)
+        labels = Labels(classes, num_classes, config.train.label_dropout)
+    num_workers = context.get_world_size()
+    dtype = training_dtype(config.train, _all_have_bfloat16(device, num_workers))
     training = Training(
-        config, _images(blocks), context.get_world_rank(), context.get_world_size(), labels
-    )
+        config, _kept(_images(blocks), device), context.get_world_rank(), num_workers, labels,
+        device, dtype,
+    )  # fmt: skip
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
     if newest is not None:
         training.load(read_checkpoint(newest))
@@ -79,18 +102,37 @@ def work(
         training.run(report, save)
     except Diverged as error:
         return error
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error, OF_MEMORY) from None
     return None
 
 
+def _all_have_bfloat16(device: torch.device, num_workers: int) -> bool:
+    """Whether every worker's device has units for bfloat16: all must compute alike."""
+    has = has_bfloat16(device.type)
+    if num_workers == 1:
+        return has
+    least = torch.tensor(int(has), device=device)
+    torch.distributed.all_reduce(least, torch.distributed.ReduceOp.MIN)
+    return bool(least.item())
+
+
+def _kept(images: Tensor, device: torch.device) -> Tensor:
+    """The images where they are kept: on a GPU if they take a small part of it, else here."""
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    return copied(images, device) if images.nbytes <= SHARE_OF_GPU * free else images
+
+
 def _images(blocks: Sequence[ray.ObjectRef]) -> Tensor:
-    """All images, uint8 (n, C, H, W), on the device that this worker trains on."""
+    """All images, uint8 (n, C, H, W), on the CPU."""
     tables: list[pa.Table] = ray.get(list(blocks))
     images = [table["image"].combine_chunks().to_numpy_ndarray() for table in tables]
-    return torch.from_numpy(np.concatenate(images)).to(ray.train.torch.get_device())
+    return torch.from_numpy(np.concatenate(images))
 
 
 def _labels(blocks: Sequence[ray.ObjectRef]) -> Tensor:
-    """The class of each image, int64 (n,), on the same device."""
+    """The class of each image, int64 (n,), on the CPU."""
     tables: list[pa.Table] = ray.get(list(blocks))
-    labels = np.concatenate([table["label"].to_numpy() for table in tables])
-    return torch.from_numpy(labels).to(ray.train.torch.get_device())
+    return torch.from_numpy(np.concatenate([table["label"].to_numpy() for table in tables]))
