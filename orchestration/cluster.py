@@ -35,10 +35,6 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(2**26),
-    # Without a fixed workspace cuBLAS may add in another order, the next time.
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    # Blocks of several sizes come and go, by width and batch: let them not splinter the memory.
-    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
 }
 
 

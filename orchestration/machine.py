@@ -1,13 +1,16 @@
 """The device under us: which one it is, what it can do, and how it is told to give equal bits."""
 
+import os
 import platform
 import sys
 from pathlib import Path
 
-import ray
 import torch
 
 from orchestration.errors import MachineError
+
+# Without a fixed workspace cuBLAS may add in another order the next time.
+CUBLAS_WORKSPACE = ":4096:8"
 
 
 def assigned_device() -> str:
@@ -16,6 +19,8 @@ def assigned_device() -> str:
     A process that Ray gave none leaves those of its machine alone: they are others'. Without Ray,
     `cpu`.
     """
+    import ray  # heavy: not for what only asks for the machine
+
     if not ray.is_initialized():
         return "cpu"
     return "cuda" if ray.get_gpu_ids() else "cpu"
@@ -61,7 +66,7 @@ def settle(device: str, tf32: bool = False) -> None:
     # To try algorithms is to choose by time, and so another one in the next process
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
-    # cuBLAS needs CUBLAS_WORKSPACE_CONFIG too: see `cluster.ENVIRONMENT`
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
 

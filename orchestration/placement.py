@@ -120,7 +120,7 @@ def place(config: Config, nodes: Sequence[Node], searches: int = 1) -> Placement
     score, asked = config.score, config.ray.accelerator_type
     counts = gpus_by_type(nodes)
     on_cpus = score.device == "cpu" or score.scorer == "stub"
-    if on_cpus or (score.device == "auto" and not counts):
+    if on_cpus or (score.device == "auto" and not counts and asked is None):
         cpus = max(1, int(sum(node.cpus for node in nodes)))
         num_actors = score.actors or max(1, cpus // searches)
         return Placement(num_actors, cpus_of_actor(num_actors, cpus))

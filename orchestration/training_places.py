@@ -156,9 +156,10 @@ def _on_cpus(train: Train, cpus: int) -> int:
 def _gpus(config: Config, nodes: Mapping[str, Node]) -> tuple[str | None, int]:
     """The type of GPU to train on and how many there are of it; None and 0 for CPUs."""
     counts = gpus_by_type(list(nodes.values()))
-    if config.train.device == "cpu" or (config.train.device == "auto" and not counts):
+    device, asked = config.train.device, config.ray.accelerator_type
+    if device == "cpu" or (device == "auto" and not counts and asked is None):
         return None, 0
-    gpu_type = choose_type(counts, config.ray.accelerator_type, "train.device")
+    gpu_type = choose_type(counts, asked, "train.device")
     return gpu_type, counts[gpu_type]
 
 

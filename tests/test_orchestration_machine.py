@@ -1,5 +1,7 @@
 """Devices, told or faked: no test here needs a GPU, and none shows that one would work."""
 
+import os
+
 import pytest
 import torch
 
@@ -19,11 +21,11 @@ GPU = {**CPU, "processor": "NVIDIA T4", "device": "cuda", "cuda": "13.0", "cudnn
 
 @pytest.mark.parametrize(("ids", "expected"), [([], "cpu"), ([1], "cuda")])
 def test_a_process_computes_on_the_gpu_that_it_was_given(monkeypatch, ids, expected):
-    monkeypatch.setattr(machine.ray, "is_initialized", lambda: True)
-    monkeypatch.setattr(machine.ray, "get_gpu_ids", lambda: ids)
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.get_gpu_ids", lambda: ids)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # others' do not count
     assert machine.assigned_device() == expected
-    monkeypatch.setattr(machine.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     assert machine.assigned_device() == "cpu"
 
 
@@ -50,13 +52,16 @@ def flags():
     )
 
 
-def test_only_a_gpu_is_settled():
+def test_only_a_gpu_is_settled(monkeypatch):
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # put back in the end
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     before = flags()
     machine.settle("cpu", tf32=True)
-    assert flags() == before
+    assert flags() == before and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
     try:
         machine.settle("cuda")
         assert flags() == (False, False, False, True, True, False)
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         machine.settle("cuda", tf32=True)
         assert flags() == (True, True, False, True, True, False)
     finally:

@@ -88,6 +88,7 @@ def test_searches_with_actors_of_their_own_share_the_gpus():
     [
         (("score.device=cuda",), [HEAD], "score.device: got cuda, but the cluster has no GPU"),
         (("score.actors=9",), [A100S], "score.actors: got 9, expected at most 4: the cluster has"),
+        (("ray.accelerator_type=H100",), [HEAD], r"got H100, expected .* GPUs \(none\)"),
         (("ray.accelerator_type=H100",), [A100S, T4S],
          r"ray.accelerator_type: got H100, expected .* \(4 x A100, 2 x T4\)"),
     ],
