@@ -67,7 +67,7 @@ def test_nodes_are_asked_whether_they_see_what_is_written(ray_cluster, monkeypat
     assert without(tmp_path / "a", observe_nodes(), here) == []  # there is none to ask
     (mine,) = (node for node in ray.nodes() if node["NodeManagerAddress"] == here)
     twin = {**mine, "NodeManagerAddress": "twin"}
-    gone = {**mine, "NodeManagerAddress": "gone", "NodeID": "f" * 56}
+    gone = {**mine, "NodeManagerAddress": "gone", "NodeID": "ab" * 28}
     monkeypatch.setattr(training_nodes.ray, "nodes", lambda: [mine, twin, gone])
     monkeypatch.setattr(training_nodes, "ANSWER_S", 20.0)
     nodes = dict.fromkeys((here, "twin", "gone"), Node(4.0))

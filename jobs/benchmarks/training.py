@@ -32,7 +32,7 @@ from models.intervals import Replicates, estimate, paired
 from models.losses import drawn_widths
 from models.noise import normal, uniform_integers
 from models.supernet import predict
-from orchestration import data, setting
+from orchestration import data, setting, signals
 from orchestration.checkpoints import load_supernet
 from orchestration.cluster import cluster
 from orchestration.config import Config, flatten, overlay
@@ -179,6 +179,7 @@ def _variant(config: Config, out: Path, name: str, say: Say) -> Found:
         check_features(config, images.header)
         extractor = ensure_extractor(config, images, run.cache, say)
         rows = train(config, images.folder, run.path, lambda row: say(training_line(row)))
+        signals.install()  # over the handler that Ray Train has put in place
         chosen = setting.network_setting(
             config, setting.baseline(config), run.supernet, extractor
         )
