@@ -1,15 +1,19 @@
 """Measure stepwise against its rivals, in one process, in turn; see docs/results.md.
 
 Writes <out>/benchmark.json: the figures, the timings behind them, the machine and the versions.
+
+`training` compares ways to train a supernet instead, once each, on the data of the configuration
+(by default `training-benchmark.yaml`); the same command resumes.
 """
 
 import argparse
 import importlib
 import sys
+from pathlib import Path
 
 from jobs import cli
 
-NAMES = ("frechet", "latency", "racing", "roofline", "scale", "scoring", "search")
+NAMES = ("frechet", "latency", "racing", "roofline", "scale", "scoring", "search", "training")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +28,9 @@ def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     name, repetitions = invocation.arguments.name, invocation.arguments.repetitions
     cli.check_within("--repetitions", repetitions, 1)
+    if name == "training":
+        _compare_trainings(invocation)
+        return
     print(f"benchmark {name}, {repetitions} repetitions -> {invocation.out}")
     if invocation.dry_run:
         return
@@ -39,5 +46,29 @@ def main(invocation: cli.Invocation) -> None:
     print(f"written to {path}")
 
 
+def _compare_trainings(invocation: cli.Invocation) -> None:
+    """The one benchmark that is of the configuration."""
+    from orchestration.dry_run import plan
+
+    planned = plan(invocation.config, invocation.out, trains=True, searches=False)
+    print(f"benchmark training, each variant in a directory of its own\n{planned}")
+    if invocation.dry_run:
+        return
+    from rich.console import Console
+
+    from jobs.benchmarks import training
+    from jobs.benchmarks.report import write_report
+    from jobs.benchmarks.training_table import training_table
+
+    report = training.run(invocation.config, invocation.out, print)
+    path = write_report(report, invocation.out)
+    Console().print(training_table(report))
+    print(f"written to {path}")
+
+
+def _default(arguments: argparse.Namespace) -> Path:
+    return cli.CONFIGS / "training-benchmark.yaml" if arguments.name == "training" else cli.DEFAULT
+
+
 if __name__ == "__main__":
-    sys.exit(cli.run("benchmark", main, __doc__, add_arguments))
+    sys.exit(cli.run("benchmark", main, __doc__, add_arguments, default=_default))

@@ -1,4 +1,7 @@
-"""Sample images with a schedule, and write them as a PNG grid."""
+"""Sample images with a schedule, and write them as a PNG grid.
+
+On a GPU if this machine has one, unless score.device says otherwise.
+"""
 
 import argparse
 import sys
@@ -36,10 +39,12 @@ def main(invocation: cli.Invocation) -> None:
         return
     from orchestration.files import write_bytes
     from orchestration.image_grids import sample_grid
+    from orchestration.machine import local_device
     from orchestration.sampling import sample_images
 
+    device = local_device(invocation.config.score.device)
     images = sample_images(
-        schedule, supernet, arguments.seed, arguments.num_images, arguments.label
+        schedule, supernet, arguments.seed, arguments.num_images, arguments.label, device
     )
     write_bytes(path, sample_grid(images))
 

@@ -24,6 +24,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.supernet import norm_parameters
+
 STEP_SIZE, TIME_SIZE, VARIABLE_SIZE = 128, 128, 16
 """Of the embeddings of the step, the time and the variable, at every width."""
 
@@ -59,9 +61,9 @@ def imputer(
     return Imputer(num_variables=num_variables, length=length, num_layers=num_layers, **slim)
 
 
-def imputer_parts(network: "Imputer") -> dict[str, tuple[int, ...]]:
-    """How its parameters nest, for `Supernet`: all of them by their first entries."""
-    return {}
+def imputer_parts(network: "Imputer", private_norms: bool = False) -> dict[str, tuple[int, ...]]:
+    """How its parameters nest, for `Supernet`: by their first entries, but for private norms."""
+    return dict.fromkeys(norm_parameters(network), ()) if private_norms else {}
 
 
 class Imputer(ModelMixin, ConfigMixin):

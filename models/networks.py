@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 from diffusers import UNet2DModel
 
+from models.supernet import norm_parameters
+
 PRIVATE = ("time_embedding.linear_1.weight", "time_embedding.linear_1.bias")
 
 
@@ -77,12 +79,19 @@ def unet(
     )
 
 
-def concatenated_parts(network: UNet2DModel) -> dict[str, tuple[int, ...]]:
+def concatenated_parts(
+    network: UNet2DModel, private_norms: bool = False
+) -> dict[str, tuple[int, ...]]:
     """How the parameters of a `unet` nest, for `Supernet`.
 
     On the way up the channels from below are concatenated with those of a skip connection. The
     first layer of the time embedding is private (no parts): the frequencies that it reads depend
     on how many there are.
+
+    Args:
+        network: of any width.
+        private_norms: whether the norms' scale and shift are private too, as in slimmable networks
+            (Yu et al., arXiv 1812.08928), where each width has other statistics.
 
     Returns:
         The sizes (from below, skip) by the names of the parameters that read both; () for private
@@ -99,6 +108,8 @@ def concatenated_parts(network: UNet2DModel) -> dict[str, tuple[int, ...]]:
             sizes = (below, skips.pop())
             parts |= {f"up_blocks.{i}.resnets.{j}.{name}": sizes for name in readers}
             below = resnet.out_channels
+    if private_norms:
+        parts |= dict.fromkeys(norm_parameters(network), ())
     return parts
 
 

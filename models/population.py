@@ -22,6 +22,7 @@ from torch import Tensor
 from models.conditioning import Told
 from models.noise import INIT, normal
 from models.sampling import History, Sampler
+from models.transfer import copied
 
 Step = tuple[int, float]
 Network = Callable[..., Tensor]
@@ -152,7 +153,7 @@ def sample_population(
         batch: rows of every network call.
         states: where states are looked up and kept.
         conditioning: what conditional networks are told of the images.
-        device: of the noise and the states.
+        device: of the networks and the states.
 
     Yields:
         An index into `schedules` and its x_0, float32 (len(images), *shape); each index once, in
@@ -252,7 +253,8 @@ class _Block:
         """The noise of a stream, if the sampler has a use for it."""
         if stream != INIT and not self.sampler.adds_noise:
             return None
-        return normal(self.seed, self.images, stream, self.shape, self.device)
+        # Made on the host whatever the device, whose logarithm may end in another bit
+        return copied(normal(self.seed, self.images, stream, self.shape), self.device)
 
     def _predict(self, x: Tensor, t: int, width: float) -> Tensor:
         """The network's prediction, like x, by calls of `batch` rows."""

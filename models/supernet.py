@@ -127,6 +127,10 @@ class Supernet(nn.Module):
             return predict(self.full, *inputs)
         return _unwrap(functional_call(self._shells[width], self.parameters_of(width), inputs))
 
+    def predict_with(self, weights: Mapping[str, Tensor], *inputs: Tensor) -> Tensor:
+        """The prediction of the full width with other weights, by their names there."""
+        return _unwrap(functional_call(self.full, dict(weights), inputs))
+
     def parameters_of(self, width: float) -> dict[str, Tensor]:
         """The parameters of one width under its network's names, attached to the graph."""
         index = self._index(width)
@@ -213,6 +217,16 @@ class Supernet(nn.Module):
                     f"width {width}: {name} {tuple(shell.shape)} does not nest in"
                     f" {tuple(full[name].shape)}"
                 )
+
+
+def norm_parameters(network: nn.Module) -> list[str]:
+    """The names of the scales and shifts of all norms, which a width may have for itself."""
+    return [
+        f"{name}.{kind}"
+        for name, module in network.named_modules()
+        if isinstance(module, (nn.GroupNorm, nn.LayerNorm))
+        for kind, _ in module.named_parameters()
+    ]
 
 
 def _input_dim(weight: Tensor) -> int:

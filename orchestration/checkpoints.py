@@ -8,6 +8,7 @@ of all of these. Equal supernets give equal bytes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -35,13 +36,15 @@ FORMAT = "step-supernet/1"
 PRIVATE = "private.safetensors"
 DESCRIPTION = "supernet.json"
 
-
 BUILDERS = {"unet": (unet, concatenated_parts), "imputer": (imputer, imputer_parts)}
 """By `kind`, which a description of a U-Net leaves out."""
 
 
 def build_supernet(
-    network: Mapping[str, Json], widths: Sequence[float], seed: int = 0
+    network: Mapping[str, Json],
+    widths: Sequence[float],
+    seed: int = 0,
+    private_norms: bool = False,
 ) -> Supernet:
     """A supernet with initial weights; torch's own generator is left as it was.
 
@@ -50,27 +53,37 @@ def build_supernet(
             of `models.imputer.imputer`.
         widths: the allowed widths, 1 among them.
         seed: of the initial weights.
+        private_norms: whether each width has norms of its own.
 
     Raises:
         ValueError: sizes that don't fit together.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        build, parts = builder(network)
+        build, parts = builder(network, private_norms)
         return Supernet(build, widths, parts)
 
 
 def builder(
-    network: Mapping[str, Json],
+    network: Mapping[str, Json], private_norms: bool = False
 ) -> tuple[Callable[[float], nn.Module], Callable[[nn.Module], Parts]]:
-    """What makes the network of a width, and tells how it nests; `network` as `build_supernet`."""
+    """What makes the network of a width, and tells how it nests.
+
+    Args:
+        network: as for `build_supernet`.
+        private_norms: whether each width has norms of its own.
+    """
     sizes = {key: value for key, value in network.items() if key != "kind"}
     make, parts = BUILDERS[network.get("kind", "unet")]
-    return lambda width: make(**sizes, width=width), parts
+    return lambda width: make(**sizes, width=width), partial(parts, private_norms=private_norms)
 
 
 def save_supernet(
-    folder: Path, supernet: Supernet, network: Mapping[str, Json], meta: Mapping[str, Json]
+    folder: Path,
+    supernet: Supernet,
+    network: Mapping[str, Json],
+    meta: Mapping[str, Json],
+    private_norms: bool = False,
 ) -> None:
     """Writes a supernet: the folder is there complete, or stays as it was.
 
@@ -79,6 +92,7 @@ def save_supernet(
         supernet: a `build_supernet(network, ...)`.
         network: how it is built.
         meta: what else is to be known of it, under "meta" in `supernet.json`.
+        private_norms: as it was built.
 
     Raises:
         MachineError: the disk is full or not writable.
@@ -92,6 +106,8 @@ def save_supernet(
             "network": dict(network),
             "meta": dict(meta),
         }
+        if private_norms:  # there only where it is true, so that others keep their sha256
+            description["private_norms"] = True
         write_json(unfinished / DESCRIPTION, description)
         names = sorted(path.name for path in unfinished.iterdir())
         write_manifest(unfinished, names, {"format": FORMAT})
@@ -105,7 +121,11 @@ def load_supernet(folder: Path) -> Supernet:
     """
     check_manifest(folder)
     description = read_description(folder)
-    supernet = build_supernet(description["network"], description["widths"])
+    supernet = build_supernet(
+        description["network"],
+        description["widths"],
+        private_norms=description.get("private_norms", False),
+    )
     full = safetensors.torch.load_file(folder / SAFETENSORS_WEIGHTS_NAME)
     private = safetensors.torch.load_file(folder / PRIVATE)
     try:

@@ -39,8 +39,13 @@ PLAIN = {
 }
 """pydantic's error types in the words of someone who writes YAML."""
 
-EXECUTION_ONLY = ("score.actors", "tracking.", "ray.")
-"""Keys (or, with a dot, whole sections) that say where a run happens and change no bit of it."""
+EXECUTION_ONLY = (
+    "score.actors", "score.device", "train.device", "tracking.", "ray.",
+)  # fmt: skip
+"""Keys (or, with a dot, whole sections) that say where a run happens, not what comes out of it.
+
+Another type of device does change bits: what is scored is held to the one of the run's plan.
+"""
 
 ADDED: dict[str, Json] = {
     "diffusion.rescale_zero_terminal_snr": False,
@@ -69,6 +74,13 @@ ADDED: dict[str, Json] = {
     "imputer.num_heads": 8,
     "imputer.num_layers": 4,
     "imputer.feedforward": 64,
+    "supernet.private_norms": False,
+    "train.width_sampling": "sandwich",
+    "train.distillation": 0.0,
+    "train.teacher": "newest",
+    "train.dtype": "float32",
+    "train.tf32": False,
+    "score.tf32": False,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

@@ -97,7 +97,7 @@ def prepare(
     if data.is_windows:
         folder = windows.prepare(data, cache_dir, say)
         return DataSet(read_header(folder), folder)
-    source = find_source(data, cache_dir.resolve() / "downloads")
+    source = find_source(data, cache_dir.resolve() / "downloads", say)
     asked = {
         "format": FORMAT,
         "data": data.model_dump(mode="json", exclude={"flip", "path", *OF_WINDOWS}),

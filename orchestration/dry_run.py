@@ -70,7 +70,7 @@ def describe_training(config: Config) -> list[str]:
         DataError: the data are not there.
         ConfigError: the network can't be built.
     """
-    return _training_lines(config, *look(config.data))
+    return training_lines(config, *look(config.data))
 
 
 def describe_features(config: Config, header: Header | WindowHeader) -> list[str]:
@@ -121,7 +121,7 @@ def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
     if not (searches and config.score.scorer == "stub"):
         header, odd = look(config.data)
         if trains:
-            lines += _training_lines(config, header, odd)
+            lines += training_lines(config, header, odd)
         if searches:
             lines += describe_features(config, header)
     if searches:
@@ -129,7 +129,8 @@ def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
     return "\n".join(lines)
 
 
-def _training_lines(config: Config, header: Header, odd: list[str]) -> list[str]:
+def training_lines(config: Config, header: Header, odd: list[str]) -> list[str]:
+    """As `describe_training`, of what was looked at already."""
     check_network(config, header.shape, header.num_classes)
     if isinstance(header, WindowHeader):
         return [*_windows_lines(header, odd), _supernet_line(config, "windows")]

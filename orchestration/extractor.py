@@ -134,7 +134,8 @@ def _make(config: Config, data: DataSet, folder: Path, say: Say) -> None:
     network, state, facts = _network(config, images, labels, say)
     chosen = _chosen(len(images), config)
     seen = images if chosen is None else images[chosen]
-    features = real_features(network, seen, IMAGES_A_TASK[config.features.name], say)
+    images_a_task = IMAGES_A_TASK[config.features.name]
+    features = real_features(network, seen, images_a_task, config, say)
     if config.features.reference is None:
         found = moments(features)
         mu, sigma = found.mean, found.covariance

@@ -100,12 +100,17 @@ class Source:
     passed_over: int = 0
 
 
-def find_source(data: Data, downloads: Path | None = None) -> Source:
+def find_source(
+    data: Data,
+    downloads: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Source:
     """The source that the configuration names.
 
     Args:
         data: of the configuration.
         downloads: where to download what may be downloaded; None: nothing is.
+        say: takes lines on a download.
 
     Raises:
         DataError: it is not where it should be, or makes no sense as a whole.
@@ -119,7 +124,7 @@ def find_source(data: Data, downloads: Path | None = None) -> Source:
         case "fashion-mnist":
             from orchestration.readers.fashion_mnist import fashion_mnist
 
-            return fashion_mnist(data.path, downloads)
+            return fashion_mnist(data.path, downloads, say)
         case "cifar10":
             from orchestration.readers.cifar10 import cifar10
 

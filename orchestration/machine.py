@@ -1,15 +1,84 @@
-"""The device under us: which one it is, and what it can do."""
+"""The device under us: which one it is, what it can do, and how it is told to give equal bits."""
 
+import os
 import platform
 import sys
 from pathlib import Path
 
 import torch
 
+from orchestration.errors import MachineError
 
-def processor() -> str:
-    """The name of the device that networks run on: a GPU's, else the processor's."""
-    if torch.cuda.is_available():
+# Without a fixed workspace cuBLAS may add in another order the next time.
+CUBLAS_WORKSPACE = ":4096:8"
+
+
+def assigned_device() -> str:
+    """The device that this process computes on: `cuda` where Ray has given it a GPU, else `cpu`.
+
+    A process that Ray gave none leaves those of its machine alone: they are others'. Without Ray,
+    `cpu`.
+    """
+    import ray  # heavy: not for what only asks for the machine
+
+    if not ray.is_initialized():
+        return "cpu"
+    return "cuda" if ray.get_gpu_ids() else "cpu"
+
+
+def local_device(asked: str) -> str:
+    """The device of a command that runs without Ray, in this process.
+
+    Args:
+        asked: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        MachineError: a GPU is asked for, and torch can't use any.
+    """
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda":
+        check_usable(asked)
+    return asked
+
+
+def check_usable(device: str) -> None:
+    """Raises MachineError where torch cannot compute on the device."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise MachineError(
+            f"{platform.node()}: got a GPU that torch {torch.__version__} cannot use; expected"
+            " torch for CUDA and a driver that fits it there, or score.device=cpu and"
+            " train.device=cpu"
+        )
+
+
+def settle(device: str, tf32: bool = False) -> None:
+    """Has this process compute alike every time; on the CPU it does without being told.
+
+    Args:
+        device: `cpu` or `cuda`.
+        tf32: whether float32 products may be rounded to TensorFloat-32, on GPUs that have it.
+    """
+    if device == "cpu":
+        return
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    # To try algorithms is to choose by time, and so another one in the next process
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def out_of_memory(error: torch.OutOfMemoryError, remedy: str) -> MachineError:
+    """The error of a GPU that is too small, in a line: which one, how full, what to do."""
+    return MachineError(f"{_memory()}: out of memory ({_first_line(error)}); expected {remedy}")
+
+
+def processor(device: str = "cpu") -> str:
+    """The name of a device: the GPU's, or the processor's."""
+    if device == "cuda":
         return torch.cuda.get_device_name()
     if sys.platform == "linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -18,18 +87,44 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def has_bfloat16() -> bool:
+def has_bfloat16(device: str = "cpu") -> bool:
     """Whether the device has units for bfloat16; elsewhere it is emulated, and slow."""
-    if torch.cuda.is_available():
+    if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def hardware() -> dict[str, str | bool]:
-    """What the speed of networks depends on: the device, its units for bfloat16, torch."""
-    return {
-        "processor": processor(),
-        "has_bfloat16": has_bfloat16(),
+def hardware(device: str = "cpu") -> dict[str, str | bool]:
+    """What the speed of networks depends on: the device, its units for bfloat16, torch.
+
+    Raises:
+        MachineError: torch cannot use it.
+    """
+    check_usable(device)
+    found: dict[str, str | bool] = {
+        "processor": processor(device),
+        "has_bfloat16": has_bfloat16(device),
         "machine": platform.machine(),
         "torch": torch.__version__,
     }
+    if device == "cuda":  # a record of the CPU stays what it was
+        found |= {
+            "device": device,
+            "cuda": str(torch.version.cuda),
+            "cudnn": str(torch.backends.cudnn.version()),
+        }
+    return found
+
+
+def _memory() -> str:
+    try:
+        free, total = torch.cuda.mem_get_info()
+    except (AssertionError, RuntimeError):  # no GPU, or one that answers no more
+        return f"the GPU of {platform.node()}"
+    name, gib = torch.cuda.get_device_name(), 2**30
+    here = f"{free / gib:.1f} of {total / gib:.1f} GiB free"
+    return f"{name} of {platform.node()}, {here}, processes that share it included"
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0].partition(". ")[0]

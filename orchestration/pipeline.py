@@ -97,7 +97,7 @@ def _ensure_supernet(
         losses = {f"loss/width {width:g}": loss for width, loss in row.losses.items()}
         track.log({**losses, "images_per_s": row.images_per_s}, row.iteration)
 
-    train(config, images.folder, run.path, tell)
+    train(config, images.folder, run.path, tell, say)
     signals.install()  # over the handler that Ray Train has put in place
     if not run.supernet_samples.exists():
         write_bytes(run.supernet_samples, widths_png(config, run.supernet, images.folder))
@@ -134,12 +134,12 @@ def search_front(
 ) -> Outcome:
     """Searches, scores the front again, and writes all that a run leaves behind."""
     check_plan(run)
-    with scoring_pool(config, chosen) as pool:
+    with scoring_pool(config, chosen, say) as pool:
         follow_plan(config, run, chosen, pool)
         problem, journal = open_search(config, run, chosen)
         with track.child("search", f"search {identity_of(run.path)}", about(config)) as child:
             if journal.stopped is None:
-                _search(problem, pool, journal, child, say)
+                _search(problem, pool, journal, child, say, config.ray.patience_s)
             say(f"search  done: {journal.stopped}")
             front, latency = write_results(config, run, chosen, problem, journal, pool, say)
             track_results(run, front, latency, child)
@@ -251,7 +251,14 @@ def track_generation(child: TrackedRun, generation: Generation) -> None:
     child.log(metrics, generation.num_scored)
 
 
-def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, say: Say) -> None:
+def _search(
+    problem: Problem,
+    pool: Pool,
+    journal: Journal,
+    child: TrackedRun,
+    say: Say,
+    patience_s: float,
+) -> None:
     start = time.monotonic()
     num_replayed = len(journal.records)
     replayed = (0, 0)
@@ -267,4 +274,4 @@ def _search(problem: Problem, pool: Pool, journal: Journal, child: TrackedRun, s
 
     if num_replayed:
         say(f"search  goes on after {num_replayed} candidates")
-    run_search(problem, pool, journal, tell)
+    run_search(problem, pool, journal, tell, say, patience_s)

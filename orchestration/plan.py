@@ -15,7 +15,7 @@ from models.intervals import paired
 from orchestration import stub, ways
 from orchestration.config import Config
 from orchestration.costs import Cost
-from orchestration.errors import DataError
+from orchestration.errors import DataError, MachineError
 from orchestration.files import Json, canonical_json, read_json, write_json
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
@@ -46,8 +46,39 @@ def follow_plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) 
     if not run.plan.exists():
         write_json(run.plan, _plan(config, run, chosen, pool))
     if chosen.image_shape is not None:
-        use_ways(config, chosen, pool, read_ways(run.plan, chosen.macs))
+        use_plan(config, chosen, pool, run.plan)
     return read_json(run.plan)
+
+
+def use_plan(config: Config, chosen: Setting, pool: Pool, path: Path) -> None:
+    """Has every actor run the subnets as a plan says.
+
+    Raises:
+        DataError: it cannot be read, or is of other widths.
+        MachineError: it is of another device, which would give other bits.
+    """
+    found = read_ways(path, chosen.macs)
+    check_device(path, pool.one("hardware"))
+    use_ways(config, chosen, pool, found)
+
+
+def check_device(path: Path, hardware: Mapping[str, str | bool]) -> None:
+    """Holds the device that scores against that of a plan.
+
+    Only GPUs are told apart, from CPUs and from each other; plans of CPUs don't name them.
+    """
+    expected = read_json(path).get("gpu")
+    found = hardware["processor"] if "device" in hardware else None
+    if found != expected:
+        raise MachineError(
+            f"{path} is of {_device_name(expected)}, but scoring runs on {_device_name(found)},"
+            " which gives other bits; expected the same (see score.device and"
+            " ray.accelerator_type), or another --out"
+        )
+
+
+def _device_name(gpu: str | bool | None) -> str:
+    return "CPUs" if gpu is None else f"GPUs ({gpu})"
 
 
 def read_ways(path: Path, widths: Collection[float]) -> dict[float, Way]:
@@ -110,7 +141,10 @@ def _plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dic
     if chosen.image_shape is None:
         made_up = stub.step_times(chosen.macs)
         return plan | (_latencies(made_up) if config.search.cost == "latency" else {})
-    path = _cached_ways(config, run, chosen, pool)
+    hardware = pool.one("hardware")
+    if "device" in hardware:
+        plan["gpu"] = hardware["processor"]
+    path = _cached_ways(config, run, chosen, pool, hardware)
     return {**plan, **read_json(path), **_cached_latencies(config, run, chosen, pool, path)}
 
 
@@ -140,9 +174,14 @@ def _latencies(times: StepTimes) -> dict[str, Json]:
     }
 
 
-def _cached_ways(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> Path:
+def _cached_ways(
+    config: Config,
+    run: RunDirectory,
+    chosen: Setting,
+    pool: Pool,
+    hardware: Mapping[str, str | bool],
+) -> Path:
     """The file in the cache that holds the chosen ways; written if it is not there."""
-    hardware = pool.one("hardware")
     known_by = {
         **hardware,
         "shape": list(chosen.image_shape),
@@ -152,6 +191,8 @@ def _cached_ways(config: Config, run: RunDirectory, chosen: Setting, pool: Pool)
         "batch_size": execution(config).batch_size,
         "compiled_for": str(_image_calls(config)),
     }
+    if config.score.tf32:
+        known_by["tf32"] = True
     if hardware["has_bfloat16"]:  # whether it does harm is judged on a supernet's own samples
         known_by |= {
             "judged_on": [chosen.supernet, chosen.quality.judged_on],

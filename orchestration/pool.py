@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import ray
+import torch
 from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
@@ -24,15 +25,23 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from models.crps import Errors
 from models.intervals import Replicates
 from models.moments import NonFiniteFeatures
-from orchestration.cluster import num_cpus
 from orchestration.errors import DataError, MachineError
 from orchestration.fidelity import MAX_IMAGES, Fidelity
+from orchestration.machine import assigned_device, hardware, out_of_memory
+from orchestration.patience import Patience, Say, free_now
+from orchestration.placement import Placement
 from orchestration.scorer import Scorer, Steps
 
 NUM_RESTARTS = 3
 
-# An actor computes on one core, and leaves a little of it to the searches that feed it.
-ACTOR_CPUS = 0.9
+# Between two looks at whether actors have started.
+POLL_S = 1.0
+
+OF_MEMORY = (
+    "a smaller score.batch_size (of a new run), fewer score.actors_per_gpu, a smaller"
+    " score.state_bytes, or GPUs that nobody else is on"
+)
+"""What mends a GPU that is too small."""
 
 
 def batches(num_images: int, batch_size: int) -> list[range]:
@@ -207,28 +216,68 @@ class Pool:
 
 
 def start_pool(
-    make_scorer: Callable[..., Scorer], args: Sequence[object], num_actors: int, batch_size: int
+    make_scorer: Callable[..., Scorer],
+    args: Sequence[object],
+    placement: Placement,
+    batch_size: int,
 ) -> Pool:
     """Starts actors, each holding `make_scorer(*args)`; returns before they are ready."""
     shared = ray.put((make_scorer, tuple(args)))  # one copy for all actors
-    pool = Pool(start_actors(num_actors), batch_size, shared)
+    pool = Pool(start_actors(placement), batch_size, shared)
     pool.keep([])  # each builds its scorer
     return pool
 
 
-def start_actors(num_actors: int, num_scorers: int = 1) -> list[ActorHandle]:
+def start_actors(placement: Placement, num_scorers: int = 1) -> list[ActorHandle]:
     """Starts actors that hold no scorer yet, and at most `num_scorers` of them at a time."""
     actor_class = ray.remote(
-        num_cpus=cpus_of_actor(num_actors, num_cpus()),
-        max_restarts=NUM_RESTARTS,
-        max_task_retries=NUM_RESTARTS,
+        **placement.options, max_restarts=NUM_RESTARTS, max_task_retries=NUM_RESTARTS
     )(_ScorerActor)
-    return [actor_class.remote(num_scorers) for _ in range(num_actors)]
+    return [actor_class.remote(num_scorers) for _ in range(placement.num_actors)]
 
 
-def cpus_of_actor(num_actors: int, cpus: int) -> float:
-    """The share of a CPU that each actor claims; where they outnumber the CPUs, several fit."""
-    return ACTOR_CPUS / math.ceil(num_actors / cpus)
+def await_actors(
+    actors: Sequence[ActorHandle], placement: Placement, say: Say, patience_s: float
+) -> None:
+    """Returns once all actors live, on devices that are alike.
+
+    Args:
+        actors: just started.
+        placement: what each of them claims.
+        say: takes lines on what is awaited.
+        patience_s: longest wait.
+
+    Raises:
+        MachineError: some have found no place by then, torch cannot use their GPU, or their GPUs
+            are of several types.
+    """
+    needed = {name: amount * len(actors) for name, amount in placement.bundle.items()}
+    what = f"scoring actors, each with {placement.describe()}"
+    patience = Patience(what, needed, say, patience_s, free_now)
+    asked = [actor.hardware.remote() for actor in actors]
+    waiting = asked
+    while waiting:
+        _, waiting = ray.wait(
+            waiting, num_returns=len(waiting), timeout=POLL_S, fetch_local=False
+        )
+        if waiting:
+            patience.tick(f"{len(waiting)} of {len(actors)}")
+    try:
+        check_alike(ray.get(asked))
+    except RayTaskError as error:
+        raise error.cause from error
+    except RayError as error:
+        raise MachineError(f"scoring actors were lost as they started: {error}") from error
+
+
+def check_alike(found: Sequence[dict[str, str | bool]]) -> None:
+    """Raises MachineError where GPUs are of several types: they would give several bits."""
+    names = sorted({str(of_one["processor"]) for of_one in found if "device" in of_one})
+    if len(names) > 1:
+        raise MachineError(
+            f"scoring actors are on GPUs of several types ({', '.join(names)}); expected one, such"
+            " as by ray.accelerator_type (Ray's names for them: `ray status -v`)"
+        )
 
 
 class _ScorerActor:
@@ -252,9 +301,13 @@ class _ScorerActor:
             while len(self.scorers) >= self.num_scorers:
                 self.scorers.popitem(last=False)  # before the next one takes its memory
             make_scorer, parts = ray.get(made_from)
-            self.scorers[made_from] = make_scorer(*parts)
+            self.scorers[made_from] = self._guarded(make_scorer, *parts)
         self.scorers.move_to_end(made_from)
-        return getattr(self.scorers[made_from], method)(*args)
+        return self._guarded(getattr(self.scorers[made_from], method), *args)
+
+    def hardware(self) -> dict[str, str | bool]:
+        """The device that this actor has been given; MachineError where torch can't use it."""
+        return hardware(assigned_device())
 
     def score(
         self,
@@ -267,6 +320,12 @@ class _ScorerActor:
         """The blocks of each schedule; of one schedule its blocks themselves."""
         blocks = self.call(shared, "score", schedules, seed, images, whole)
         return blocks if len(blocks) > 1 else blocks[0]
+
+    def _guarded(self, function: Callable[..., object], *args: object) -> object:
+        try:
+            return function(*args)
+        except torch.OutOfMemoryError as error:
+            raise out_of_memory(error, OF_MEMORY) from None  # no traceback holds on to tensors
 
 
 def _cuts(schedules: Sequence[Steps], parts: int) -> list[list[int]]:

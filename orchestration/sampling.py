@@ -8,6 +8,7 @@ import numpy as np
 from orchestration.checkpoints import load_supernet
 from orchestration.config import Config
 from orchestration.image_grids import samples_png
+from orchestration.machine import settle
 from orchestration.pool import batches
 from orchestration.scorer import Execution, SupernetSource
 from orchestration.setting import (
@@ -34,6 +35,7 @@ def sample_images(
     seed: int,
     num_images: int,
     label: int | None = None,
+    device: str = "cpu",
 ) -> np.ndarray:
     """Float32 images (num_images, C, H, W) in about [-1, 1].
 
@@ -43,12 +45,14 @@ def sample_images(
         seed: of the noise.
         num_images: how many.
         label: of all of them; None for labels in turn, where the supernet is conditional.
+        device: `cpu` or `cuda`; a GPU gives other last bits.
 
     Raises:
         DataError: the supernet is missing or damaged.
         ConfigError: it has not all of the schedule's widths, was trained on another chain, or
             does not know the label.
     """
+    settle(device)
     widths = {width for _, width in schedule.steps}
     check_fits(supernet_folder, schedule, widths)
     check_imputes(supernet_folder, False)
@@ -60,12 +64,13 @@ def sample_images(
         None,
         (channels, size, size),
         Execution(BATCH_SIZE, threads=1, state_bytes=0),
-        conditioning=conditioning(schedule, supernet_folder, label),
+        device,
+        conditioning(schedule, supernet_folder, label),
     )
     images = []
     for run in batches(num_images, BATCH_SIZE):
         ((_, x_0),) = source.samples([schedule.steps], seed, run, len(run))
-        images.append(x_0.numpy())
+        images.append(x_0.cpu().numpy())
     return np.concatenate(images)
 
 

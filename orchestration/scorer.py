@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -24,9 +25,11 @@ from models.moments import FeatureBlock, summarize
 from models.population import StateCache, sample_population
 from models.sampling import Sampler
 from models.supernet import predict as output_of
+from models.transfer import fetched
 from orchestration.fidelity import Fidelity, fidelity
 from orchestration.machine import hardware
 from orchestration.step_times import StepTimes, step_times
+from orchestration.stopwatch import seconds_of, started
 from orchestration.ways import Way
 
 log = logging.getLogger(__name__)
@@ -58,12 +61,14 @@ class Execution:
         threads: of one actor.
         state_bytes: the most that an actor keeps of states shared with later candidates.
         ways: by width; the plainest way for a width that is not named.
+        tf32: whether GPUs may round the factors of float32 products to TensorFloat-32.
     """
 
     batch_size: int
     threads: int
     state_bytes: int
     ways: Mapping[float, Way] = field(default_factory=dict)
+    tf32: bool = False
 
 
 class SupernetSource:
@@ -136,8 +141,12 @@ class SupernetSource:
     ) -> Iterator[tuple[int, np.ndarray]]:
         """See `Source`."""
         batch_size = self.execution.batch_size
-        for index, x_0 in self.samples(schedules, seed, images, batch_size, self.states):
-            yield index, self.extractor.features(x_0).cpu().numpy()
+        found = (
+            (index, self.extractor.features(x_0))
+            for index, x_0 in self.samples(schedules, seed, images, batch_size, self.states)
+        )
+        for index, features in fetched(found):  # while a GPU goes on with the next schedules
+            yield index, features.numpy()
 
     @torch.inference_mode()
     def measure(
@@ -151,7 +160,7 @@ class SupernetSource:
         seconds: dict[float, dict[Way, float]] = {}
         for width, of_width in ways.items():
             networks = {w: as_function(self.subnets[width], w, self.device) for w in of_width}
-            seconds[width] = _fastest_s(networks, *inputs)
+            seconds[width] = _fastest_s(networks, *inputs, device=self.device)
         return {
             width: {way: 1000 * s / batch_size for way, s in of_width.items()}
             for width, of_width in seconds.items()
@@ -227,10 +236,10 @@ class Scorer:
         Returns:
             float32 images (len(images), C, H, W) in [-1, 1]; wall-clock seconds.
         """
-        start = time.perf_counter()
+        begun = started(self.source.device)
         ((_, x_0),) = self.source.samples([steps], seed, images, len(images))
-        images_array = x_0.cpu().numpy()
-        return images_array, time.perf_counter() - start
+        images_array = x_0.cpu().numpy()  # which waits for a GPU
+        return images_array, time.perf_counter() - begun
 
     def measure(
         self, ways: Mapping[float, Sequence[Way]], batch_size: int
@@ -248,7 +257,7 @@ class Scorer:
 
     def hardware(self) -> dict[str, str | bool]:
         """The device that this scorer runs on."""
-        return hardware()
+        return hardware(self.source.device)
 
 
 def as_function(subnet: nn.Module, way: Way, device: str = "cpu") -> Callable[..., Tensor]:
@@ -279,7 +288,9 @@ _LAYOUTS = {"contiguous": "contiguous_format", "channels_last": "channels_last"}
 Network = Callable[..., Tensor]
 
 
-def _fastest_s(networks: Mapping[Way, Network], *inputs: Tensor) -> dict[Way, float]:
+def _fastest_s(
+    networks: Mapping[Way, Network], *inputs: Tensor, device: str = "cpu"
+) -> dict[Way, float]:
     """Seconds of a call by each way, after a first one that is not counted."""
     seconds: dict[Way, float] = {}
     for way, network in networks.items():
@@ -293,7 +304,10 @@ def _fastest_s(networks: Mapping[Way, Network], *inputs: Tensor) -> dict[Way, fl
     able = list(seconds)
     for _ in range(NUM_CALLS):
         for way in able:
-            start = time.perf_counter()
-            networks[way](*inputs).sum().item()  # an answer that is waited for, on any device
-            seconds[way] = min(seconds[way], time.perf_counter() - start)
+            taken = seconds_of(partial(_answered, networks[way], *inputs), device)
+            seconds[way] = min(seconds[way], taken)
     return {way: seconds.get(way, math.inf) for way in networks}
+
+
+def _answered(network: Network, *inputs: Tensor) -> None:
+    network(*inputs).sum().item()  # an answer that is waited for, on any device

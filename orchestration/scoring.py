@@ -1,12 +1,12 @@
 """Scoring one schedule, and the pool that all scoring of a command goes through."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from orchestration import data, setting
-from orchestration.cluster import num_cpus
 from orchestration.config import Config
 from orchestration.dry_run import check_features, check_number
 from orchestration.errors import ConfigError, DataError
@@ -14,25 +14,32 @@ from orchestration.files import Json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.latency import time_schedules
 from orchestration.members import Member
-from orchestration.plan import read_latency, read_ways, use_ways
-from orchestration.pool import Pool, start_pool
+from orchestration.placement import observe, place
+from orchestration.plan import read_latency, use_plan
+from orchestration.pool import Pool, await_actors, start_pool
 from orchestration.results import score_again
 from orchestration.rundir import RunDirectory
 from orchestration.search import Problem, Step
+from orchestration.sections import Search
 from orchestration.setting import Setting
-from search_spaces.schedule import StepSchedule
+from search_spaces.schedule import StepSchedule, even_grid
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
-def scoring_pool(config: Config, chosen: Setting) -> Iterator[Pool]:
-    """Scoring actors, as many as the configuration or the cluster has CPUs."""
-    pool = start_pool(
-        chosen.make_scorer,
-        chosen.args,
-        config.score.actors or num_cpus(),
-        config.score.batch_size,
-    )
+def scoring_pool(
+    config: Config, chosen: Setting, say: Callable[[str], None] = log.info
+) -> Iterator[Pool]:
+    """Scoring actors, on the cluster's GPUs or CPUs as `placement.place` decides, ready to work.
+
+    Raises:
+        MachineError: the cluster has no such GPUs, or no room for them in good time.
+    """
+    placement = place(config, observe())
+    pool = start_pool(chosen.make_scorer, chosen.args, placement, config.score.batch_size)
     try:
+        await_actors(pool.actors, placement, say, config.ray.patience_s)
         yield pool
     finally:
         pool.close()
@@ -62,20 +69,16 @@ def score_schedule(
         timed: whether to measure latency, end to end.
 
     Raises:
-        ConfigError: the supernet lacks a width, or was trained on another chain.
+        ConfigError: the supernet lacks a width or was trained on another chain, or the baseline
+            of so many steps can't run on the schedule's.
         DataError: an artifact is missing or damaged, or `search.cost` is latency and there is no
             plan to predict it by.
     """
-    if config.search.steps > schedule.num_train_timesteps:
-        raise ConfigError(
-            f"search.steps: got {config.search.steps}, expected at most the schedule's"
-            f" num_train_timesteps ({schedule.num_train_timesteps}), to give it a baseline"
-        )
+    chain = _baseline_of(schedule, config.search)
     diffusion = config.diffusion.model_copy(
         update={"num_train_timesteps": schedule.num_train_timesteps}
     )
     config = config.model_copy(update={"diffusion": diffusion})
-    chain = replace(schedule, steps=setting.baseline(config).steps)
     steps = [chain.steps, schedule.steps]
     (baseline, scored), facts = score_schedules(
         config, chain, steps, supernet, run, num_images, plan, say, timed
@@ -90,6 +93,27 @@ def score_schedule(
     if "cost" in facts:
         result["baseline_latency_predicted_ms"] = baseline["latency_predicted_ms"]
     return result
+
+
+def _baseline_of(schedule: StepSchedule, search: Search) -> StepSchedule:
+    """The baseline on a schedule's chain; ConfigError where that can't have one."""
+    last = schedule.num_train_timesteps - 1
+    if search.steps > last + 1:
+        raise ConfigError(
+            f"search.steps: got {search.steps}, expected at most the schedule's"
+            f" num_train_timesteps ({last + 1}), to give it a baseline"
+        )
+    grid = even_grid(last + 1, search.steps, search.spacing)
+    if schedule.rescale_zero_terminal_snr and schedule.prediction == "epsilon" and grid[0] == last:
+        key, value, expected = "steps", search.steps, f"at most {last}"
+        if search.spacing == "trailing":
+            key, value, expected = "spacing", search.spacing, "leading"
+        raise ConfigError(
+            f"search.{key}: got {value}, expected {expected}: the baseline would start at {last},"
+            " where nothing of the image is left on the schedule's chain"
+            " (rescale_zero_terminal_snr), and epsilon can't tell it"
+        )
+    return replace(schedule, steps=tuple((t, 1.0) for t in grid))
 
 
 def score_schedules(
@@ -132,9 +156,9 @@ def score_schedules(
     if config.search.cost == "latency" and latency is None:
         raise DataError(f"{plan}: expected a plan with latencies, by which savings are predicted")
     problem = Problem(chain, setting.space(config), chosen.macs, config.search, latency)
-    with scoring_pool(config, chosen) as pool:
+    with scoring_pool(config, chosen, say) as pool:
         if plan.exists():
-            use_ways(config, chosen, pool, read_ways(plan, chosen.macs))
+            use_plan(config, chosen, pool, plan)
         members, facts = score_again(config, chosen, problem, pool, schedules, num_images, say)
         if timed:
             of_key = {m["key"]: s for m, s in zip(members, schedules, strict=True)}

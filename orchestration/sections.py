@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 def wrong(key: str, value: object, expected: str) -> PydanticCustomError:
@@ -160,9 +161,13 @@ class Diffusion(Section):
 
 
 class Supernet(Section):
-    """The allowed widths, kept falling whatever order they are given in."""
+    """The allowed widths, kept falling whatever order they are given in.
+
+    With `private_norms` each width has the scale and shift of its norms for itself.
+    """
 
     widths: Annotated[tuple[float, ...], Field(strict=False)] = (1.0, 0.75, 0.5, 0.25)
+    private_norms: bool = False
 
     @field_validator("widths")
     @classmethod
@@ -178,6 +183,10 @@ class Train(Section):
 
     Without a number there is a worker for each GPU of the driver's node, or else of the cluster,
     or else for each CPU of the driver's node, as long as each has 32 images of the batch.
+
+    `width_sampling` says which widths an iteration trains, `distillation` is the share of the full
+    width's prediction in what narrower ones learn, `teacher` whose prediction that is: that of
+    the newest weights, which costs nothing, or of their average, which costs a call.
     """
 
     iterations: Count = 1500
@@ -187,6 +196,12 @@ class Train(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.995
     clip_norm: Positive = 1.0
     label_dropout: Share = 0.1
+    width_sampling: Literal["sandwich", "uniform", "widest", "all"] = "sandwich"
+    distillation: Share = 0.0
+    teacher: Literal["newest", "average"] = "newest"
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    tf32: bool = False
+    device: Device = "auto"
     seed: Seed = 0
     num_workers: Count | None = None
     threads: Count = 1
@@ -201,6 +216,12 @@ class Train(Section):
         if self.num_workers is not None and self.num_workers > self.batch_size:
             expected = f"at most train.batch_size ({self.batch_size})"
             raise wrong("train.num_workers", self.num_workers, expected)
+        if self.distillation and self.teacher == "newest" and self.width_sampling == "uniform":
+            expected = (
+                "another where train.distillation is not 0 and train.teacher is \"newest\": the"
+                " full width, which teaches, is not always drawn"
+            )
+            raise wrong("train.width_sampling", self.width_sampling, expected)
         return self
 
 
@@ -292,6 +313,9 @@ class Search(Section):
 class Score(Section):
     """How candidates are scored, and on how many fresh images the front is scored again.
 
+    `actors` are parallel scorers in all; without a number `actors_per_gpu` for each GPU where
+    there are any, else one for each CPU. `tf32` is of GPUs alone.
+
     Of time series `num_images`, `batch_size` and `block_size` count windows, each of which is
     sampled `num_samples` times for the front; `hide` is the share of what was recorded that is
     hidden to be scored, where the data don't say themselves what is.
@@ -302,11 +326,14 @@ class Score(Section):
     hide: Annotated[float, Field(gt=0, lt=1)] = 0.1
     noise_seed: Seed = 1
     actors: Count | None = None
+    device: Device = "auto"
+    actors_per_gpu: Count = 1
     batch_size: Count = 250
     block_size: Count = 50
     max_members: Count = 16
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    tf32: bool = False
     compile: Literal["auto", "never"] = "never"
     state_bytes: Annotated[int, Field(ge=0)] = 2**29
     scorer: Literal["network", "stub"] = "network"
@@ -327,9 +354,15 @@ class Tracking(Section):
 
 
 class Ray(Section):
-    """The cluster; without an address, one of this machine's own (or the job's)."""
+    """The cluster; without an address, one of this machine's own (or the job's).
+
+    `accelerator_type` is the type of GPU to run on, as Ray names it, where a cluster has several;
+    `patience_s` how long a command waits for room on a full cluster.
+    """
 
     address: str | None = None
+    accelerator_type: str | None = None
+    patience_s: Positive = 900.0
 
 
 class Config(Section):

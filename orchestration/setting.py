@@ -24,6 +24,7 @@ from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.extractor import load_extractor
 from orchestration.files import MANIFEST, check_manifest, sha256_of
+from orchestration.machine import assigned_device, settle
 from orchestration.quality import CrpsQuality, FrechetQuality, Quality
 from orchestration.scorer import Execution, Scorer, SupernetSource
 from orchestration.window_formats import WindowHeader
@@ -288,10 +289,10 @@ def execution(config: Config) -> Execution:
 
     A call has the rows of a batch of images, or of a batch of windows as a search samples them.
     """
-    rows = config.score.batch_size
+    rows, score = config.score.batch_size, config.score
     if config.data.is_windows:
         rows *= config.search.num_samples
-    return Execution(rows, 1, config.score.state_bytes)
+    return Execution(rows, 1, score.state_bytes, tf32=score.tf32)
 
 
 def _network_scorer(
@@ -304,8 +305,10 @@ def _network_scorer(
     reference: Reference,
     block_size: int,
 ) -> Scorer:
+    device = assigned_device()
+    settle(device, execution.tf32)
     source = SupernetSource(
-        subnets, sampler, extractor, image_shape, execution, conditioning=conditioning
+        subnets, sampler, extractor, image_shape, execution, device, conditioning
     )
     return Scorer(source, reference, block_size, execution.threads)
 
@@ -321,7 +324,9 @@ def _window_scorer(
     unit: Unit,
     block_size: int,
 ) -> WindowScorer:
-    source = SupernetSource(subnets, sampler, None, shape, execution, conditioning=report)
+    device = assigned_device()
+    settle(device, execution.tf32)
+    source = SupernetSource(subnets, sampler, None, shape, execution, device, report)
     return WindowScorer(source, search, search_seed, report, unit, block_size, execution.threads)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from models.conditioning import Told
 from models.population import Network, sample_population
 from models.sampling import Sampler
+from orchestration.stopwatch import seconds_of
 
 # Of each call at least so many are timed, and no more than so many or for so long in all.
 MIN_ROUNDS, MAX_ROUNDS, MAX_SECONDS = 5, 50, 20.0
@@ -82,8 +83,8 @@ def step_times(
             x_0.cpu()
 
     many = min(NUM_STEPS, len(sampler.alphas_cumprod))
-    calls = fastest_s({width: lambda n=net: call(n) for width, net in networks.items()})
-    beside = fastest_s({n: lambda n=n: sample(n) for n in {1, many}})
+    calls = fastest_s({w: lambda n=net: call(n) for w, net in networks.items()}, device=device)
+    beside = fastest_s({n: lambda n=n: sample(n) for n in {1, many}}, device=device)
     step_s = max(0.0, beside[many] - beside[1]) / max(1, many - 1)
     per_image = 1000 / num_images
     return StepTimes(
@@ -94,7 +95,9 @@ def step_times(
 
 
 def fastest_s(
-    calls: Mapping[Name, Callable[[], None]], clock: Callable[[], float] = time.perf_counter
+    calls: Mapping[Name, Callable[[], None]],
+    clock: Callable[[], float] = time.perf_counter,
+    device: str = "cpu",
 ) -> dict[Name, float]:
     """Seconds of the fastest of several calls each, after a first one that is not counted.
 
@@ -109,9 +112,7 @@ def fastest_s(
         if done >= MIN_ROUNDS and clock() - began > MAX_SECONDS:
             break
         for name, call in calls.items():
-            start = clock()
-            call()
-            seconds[name] = min(seconds.get(name, float("inf")), clock() - start)
+            seconds[name] = min(seconds.get(name, float("inf")), seconds_of(call, device, clock))
     return seconds
 
 

@@ -16,13 +16,14 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 
 from orchestration import pipeline
-from orchestration.cluster import cluster, num_cpus
+from orchestration.cluster import cluster
 from orchestration.config import Config
 from orchestration.files import canonical_json, read_json
 from orchestration.journal import Journal
 from orchestration.members import Front
+from orchestration.placement import Placement, observe, place
 from orchestration.plan import follow_plan
-from orchestration.pool import Pool, start_actors
+from orchestration.pool import Pool, await_actors, start_actors
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scorer import Scorer
 from orchestration.search import Generation, Problem
@@ -164,22 +165,25 @@ def _work(
                 attempts.append(_attempt(planned, directory, chosen[planned.dataset]))
     if not attempts:
         return
-    num_actors = config.score.actors or num_cpus()
-    at_once = min(len(attempts), SEARCHES_AN_ACTOR * num_actors)
+    nodes = observe()
+    placement = place(config, nodes)
+    at_once = min(len(attempts), SEARCHES_AN_ACTOR * placement.num_actors)
     is_shared = config.sweep.actors == "shared"
+    patience_s = config.ray.patience_s
     with ExitStack() as pools:
-        actors = _actors(pools, num_actors, at_once)
+        actors = _actors(pools, placement, at_once, say, patience_s)
         attempts = _plan(attempts, actors, at_once if is_shared else 1, failures)
         searching = [a for a in attempts if a.journal.stopped is None]
         if is_shared:
             scoring = {a.name: a.pool(actors) for a in searching}
         else:
             pools.close()
-            own = config.score.actors or max(1, num_cpus() // max(1, len(searching)))
+            own = place(config, nodes, max(1, len(searching)))
             scoring = {a.name: OwnActors(own, a.batch_size, a.made_from) for a in searching}
-        _search(searching, scoring, at_once if is_shared else None, children, failures, say)
+        max_at_once = at_once if is_shared else None
+        _search(searching, scoring, max_at_once, children, failures, say, patience_s)
         if not is_shared:
-            actors = _actors(pools, num_actors, 1)
+            actors = _actors(pools, placement, 1, say, patience_s)
         found = [a for a in attempts if a.name not in failures.errors]
         for number, attempt in enumerate(found, 1):
             say(f"front   {number}/{len(found)}   {attempt.name}")
@@ -195,11 +199,14 @@ def _attempt(planned: PlannedSearch, directory: SweepDirectory, chosen: Setting)
     return Attempt(planned, run, chosen)
 
 
-def _actors(pools: ExitStack, num_actors: int, num_scorers: int) -> list[ActorHandle]:
-    """Scoring actors until `pools` closes."""
-    actors = start_actors(num_actors, num_scorers)
+def _actors(
+    pools: ExitStack, placement: Placement, num_scorers: int, say: Say, patience_s: float
+) -> list[ActorHandle]:
+    """Scoring actors until `pools` closes, ready to work."""
+    actors = start_actors(placement, num_scorers)
     for actor in actors:
         pools.callback(ray.kill, actor)
+    await_actors(actors, placement, say, patience_s)
     return actors
 
 
@@ -261,6 +268,7 @@ def _search(
     children: Mapping[str, TrackedRun],
     failures: Failures,
     say: Say,
+    patience_s: float,
 ) -> None:
     if not searching:
         return
@@ -282,7 +290,7 @@ def _search(
         a.name: Trial(a.problem, scoring[a.name], a.journal, teller(a)) for a in searching
     }
     say(f"search  {len(trials)} searches")
-    for name, error in run_searches(trials, max_at_once).items():
+    for name, error in run_searches(trials, max_at_once, say, patience_s).items():
         failures.add([name], error)
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from orchestration.dry_run import describe_search, describe_training
+from orchestration.data import look
+from orchestration.dry_run import describe_features, describe_search, training_lines
 from orchestration.errors import StepwiseError
 from orchestration.sweep_directory import SweepDirectory, check_same
 from orchestration.sweep_plan import PlannedSearch, planned_searches, supernets
@@ -46,9 +47,11 @@ def _describe(searches: Sequence[PlannedSearch], directory: SweepDirectory) -> l
     config, supernet = searches[0].config, searches[0].supernet
     lines = []
     if supernet is not None:
-        lines = describe_training(config)
+        header, odd = look(config.data)
+        lines = training_lines(config, header, odd)
         stands = " (trained)" if directory.is_trained(supernet) else ""
         lines[-1] += f" -> supernets/{supernet}{stands}"
+        lines += describe_features(config, header)
     names = [f"{s.name}{' (done)' if directory.is_done(s) else ''}" for s in searches]
     search, front = describe_search(config)
     _, _, rest = search.partition(" on ")

@@ -16,6 +16,9 @@ LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 OF_THE_WHOLE = ("tracking", "ray", "sweep")
 """Sections that no data set has for itself: one cluster, one MLflow."""
 
+OF_ALL_ACTORS = ("actors", "actors_per_gpu", "device")
+"""Keys of `score` that no data set has for itself: one pool of actors."""
+
 VARIED = {"seed": "seeds", "optimizer": "optimizers"}
 """Keys of `search` that lists of `sweep` set, and their names there."""
 
@@ -56,9 +59,10 @@ class Sweep(Section):
             if name in OF_THE_WHOLE:
                 raise wrong(f"{place}.{name}", values, f"nothing: {name}.* is of the whole sweep")
         score, search = (entry.model_extra.get(name) for name in ("score", "search"))
-        if isinstance(score, dict) and "actors" in score:
-            expected = "nothing: score.actors is of the whole sweep"
-            raise wrong(f"{place}.score.actors", score["actors"], expected)
+        for key in OF_ALL_ACTORS:
+            if isinstance(score, dict) and key in score:
+                expected = f"nothing: score.{key} is of the whole sweep"
+                raise wrong(f"{place}.score.{key}", score[key], expected)
         for key, values in VARIED.items():
             if isinstance(search, dict) and key in search:
                 expected = f"nothing: sweep.{values} sets it"

@@ -21,7 +21,9 @@ from orchestration.sweep_failures import Failures
 from orchestration.sweep_plan import PlannedSearch, supernets
 from orchestration.tracking import TrackedRun
 from orchestration.tracking_store import identity_of
-from orchestration.training_fit import num_at_once
+from orchestration.training_nodes import observe_nodes, this_node
+from orchestration.training_places import num_at_once
+from orchestration.weights import check_files
 
 Say = Callable[[str], None]
 
@@ -48,6 +50,7 @@ def find_settings(
                 images = data.prepare(config.data, directory.run.cache, say)
                 check_network(config, images.header.shape, images.header.num_classes)
                 check_features(config, images.header)
+                check_files(config.features)  # now, not when hours of training are done
     _train_all(searches, directory, failures, track, say)
     found: dict[str, Setting] = {}
     for label, (names, config) in _by_data_set(searches, failures).items():
@@ -99,7 +102,9 @@ def _train_all(
     }
     if not missing:
         return
-    room = num_at_once([config.train for config in missing.values()])
+    room = num_at_once(
+        [config.train for config in missing.values()], observe_nodes(), this_node()
+    )
     say(f"train   {len(missing)} supernets, {min(room, len(missing))} at once")
     jobs = {
         name: partial(_train, name, config, directory, track, say)

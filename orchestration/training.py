@@ -9,6 +9,7 @@ by other code; a finished supernet stays what it is when the code changes.
 """
 
 import hashlib
+import logging
 import shutil
 from collections.abc import Callable
 from importlib.metadata import version
@@ -26,6 +27,7 @@ from orchestration.files import (
     sha256_of,
     write_json,
 )
+from orchestration.patience import Say
 from orchestration.sections import SUPERNET_SECTIONS
 from orchestration.training_fit import fit
 from orchestration.training_state import (
@@ -37,19 +39,34 @@ from orchestration.training_state import (
 )
 from orchestration.window_formats import WindowHeader
 
+log = logging.getLogger(__name__)
+
 SUPERNET, HISTORY, CHECKPOINTS = "supernet", "training.json", "training"
 ROOT = Path(__file__).parents[1]
 CODE = (
     *(f"models/{name}.py" for name in ("diffusion", "ema", "losses", "networks", "noise")),
-    *(f"models/{name}.py" for name in ("imputer", "supernet", "windows")),
-    *(f"orchestration/{name}.py" for name in ("checkpoints", "training_batches", "training_loop")),
-    "orchestration/training_windows.py",
+    *(f"models/{name}.py" for name in ("imputer", "supernet", "transfer", "windows")),
+    *(
+        f"orchestration/{name}.py"
+        for name in (
+            "checkpoints",
+            "training_batches",
+            "training_loop",
+            "training_material",
+            "training_windows",
+            "training_worker",
+        )
+    ),
 )
 """What computes the weights; a comment counts too, which costs no more than a new start."""
 
 
 def train(
-    config: Config, data_folder: Path, out: Path, on_progress: Callable[[Row], None]
+    config: Config,
+    data_folder: Path,
+    out: Path,
+    on_progress: Callable[[Row], None],
+    say: Say = log.warning,
 ) -> list[Row]:
     """Trains the supernet of a run. Ray must be connected, unless the supernet is there.
 
@@ -59,6 +76,7 @@ def train(
         out: the run directory, absolute; `out/supernet` is written.
         on_progress: called in this thread with each report as it comes. After an interruption the
             reports since the last checkpoint come again.
+        say: takes lines on what is awaited, where the cluster is full.
 
     Returns:
         All reports of the training, those before an interruption too, each once; none of a
@@ -67,14 +85,15 @@ def train(
     Raises:
         Diverged: a loss is not finite.
         DataError: the data, or a supernet that is already there, are damaged.
-        MachineError: too few CPUs, a full disk, workers that keep dying.
+        MachineError: too few CPUs or GPUs, storage that is not shared, a full disk, workers that
+            keep dying.
     """
     asked = _asked(config, data_folder)
     if not _is_trained(out / SUPERNET, asked):
         folder = out / CHECKPOINTS / _run_name(asked)
         state = _resumed(folder)
         if state is None or state.iteration < config.train.iterations:
-            fit(config, data_folder, folder, on_progress)
+            fit(config, data_folder, folder, on_progress, say)
             state = _resumed(folder)
         if state is None:
             raise MachineError(
@@ -136,4 +155,4 @@ def _publish(
         facts = {name: getattr(header, name) for name in ("name", "variables", "mean", "std")}
         meta["windows"] = {key: list(v) if key != "name" else v for key, v in facts.items()}
     network = network_arguments(config, header.shape, header.num_classes)
-    save_supernet(out / SUPERNET, supernet, network, meta)
+    save_supernet(out / SUPERNET, supernet, network, meta, config.supernet.private_norms)

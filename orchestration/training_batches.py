@@ -13,8 +13,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from models.losses import sandwich_widths
+from models.losses import WidthSampling, drawn_widths
 from models.noise import normal, uniform_integers
+from models.transfer import copied
 
 NOISE = 1 << 32
 ORDER = 2 << 32
@@ -50,7 +51,7 @@ class Labels:
     """What a conditional network is told of the images.
 
     Args:
-        classes: int64 (n,), the class of each, on their device.
+        classes: int64 (n,), the class of each, where the training runs.
         num_classes: how many classes there are.
         dropout: how often a label is hidden, in [0, 1].
     """
@@ -71,11 +72,14 @@ def make_batch(
     num_train_timesteps: int,
     labels: Labels | None = None,
     flips: bool = False,
+    sampling: WidthSampling = "sandwich",
+    same_noise: bool = False,
+    device: torch.device | None = None,
 ) -> Batch:
     """The share `rows` of a batch.
 
     Args:
-        images: uint8 (n, C, H, W), all of them; the batch is made on their device.
+        images: uint8 (n, C, H, W), all of them.
         rows: positions in the batch, within range(batch_size).
         seed: in [0, 2**32).
         iteration: from 0.
@@ -84,27 +88,36 @@ def make_batch(
         num_train_timesteps: T; timesteps are uniform over 0 .. T - 1.
         labels: of the images, for a conditional network.
         flips: whether each image of a batch is mirrored left to right with a chance of a half.
+        sampling: which widths are drawn.
+        same_noise: whether a row has the same timestep, noise and label at all widths: those that
+            it has at the first one otherwise.
+        device: that the batch is made on; None for that of the images. On a GPU, noise may differ
+            in its last bit from a CPU's.
     """
+    device = images.device if device is None else device
     first = iteration * batch_size
     indices = image_indices(seed, range(first + rows.start, first + rows.stop), len(images))
-    x_0 = images[indices.to(images.device)].float() / 127.5 - 1
+    x_0 = copied(images[indices.to(images.device)], device).float() / 127.5 - 1
     if flips:
-        flipped = uniform_integers(FLIPS + seed, rows, iteration, 2, device=images.device) == 1
+        flipped = uniform_integers(FLIPS + seed, rows, iteration, 2, device=device) == 1
         x_0 = torch.where(flipped[:, None, None, None], x_0.flip(-1), x_0)
-    drawn = sandwich_widths(widths, seed, iteration)
+    drawn = drawn_widths(widths, seed, iteration, sampling)
     # The same row at another width is another position: its timestep and noise are fresh
-    positions = torch.arange(len(drawn))[:, None] * batch_size + torch.tensor(rows)
+    num_lanes = 1 if same_noise else len(drawn)
+    positions = torch.arange(num_lanes)[:, None] * batch_size + torch.tensor(rows)
     where = NOISE + seed, positions.flatten(), iteration
-    t = uniform_integers(*where, num_train_timesteps, device=images.device)
-    eps = normal(*where, x_0.shape[1:], device=images.device)
+    t = uniform_integers(*where, num_train_timesteps, device=device).view(positions.shape)
+    eps = normal(*where, x_0.shape[1:], device=device).view(*positions.shape, *x_0.shape[1:])
     told = None
     if labels is not None:
         at = HIDDEN + seed, positions.flatten(), iteration, 2**31
-        hidden = uniform_integers(*at, device=images.device) < labels.dropout * 2**31
-        shown = labels.classes[indices.to(images.device)]
+        hidden = uniform_integers(*at, device=device) < labels.dropout * 2**31
+        shown = labels.classes[indices.to(labels.classes.device)]
         told = torch.where(hidden.view(positions.shape), labels.num_classes, shown)
-    eps = eps.view(*positions.shape, *x_0.shape[1:])
-    return Batch(x_0, t.view(positions.shape), eps, drawn, told)
+    if same_noise:
+        t, eps = (lane.expand(len(drawn), *lane.shape[1:]) for lane in (t, eps))
+        told = None if told is None else told.expand(len(drawn), -1)
+    return Batch(x_0, t, eps, drawn, told)
 
 
 def image_indices(seed: int, positions: range, num_images: int) -> Tensor:

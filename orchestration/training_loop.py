@@ -7,6 +7,8 @@ resumed ends with the same bits as one that was not, and the number of workers c
 the order of sums.
 
 Loss: sandwich rule, squared error of the prediction (Yang et al., arXiv 2310.03337, section 3.1).
+In bfloat16 the network's calls alone are of that precision; weights, their average, the optimizer,
+the loss and what is reported stay in float32.
 Adam with linear warm-up and cosine decay of the learning rate, gradients clipped by their norm,
 exponential moving average.
 """
@@ -22,12 +24,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.diffusion import noise_levels
 from models.ema import Ema
-from models.losses import SandwichLoss, sandwich_widths
+from models.losses import SandwichLoss, drawn_widths
 from models.supernet import Supernet
 from orchestration.checkpoints import build_supernet
 from orchestration.config import Config
 from orchestration.errors import ConfigError, StepwiseError
 from orchestration.files import Json
+from orchestration.machine import has_bfloat16
 from orchestration.sections import Train
 from orchestration.training_batches import Batch, Labels, make_batch
 from orchestration.training_state import Row, TrainingState
@@ -51,11 +54,13 @@ class Training:
 
     Args:
         config: of the run.
-        images: uint8 (n, C, H, W), all of them, or windows of time series; training runs on their
-            device.
+        images: uint8 (n, C, H, W), all of them, or windows of time series.
         worker: which one this is, from 0.
         num_workers: how many there are; above 1, torch's process group is up.
         labels: of the images, for a conditional network.
+        device: to train on; None for that of the images.
+        dtype: of the network's calls, `float32` or `bfloat16`, the same for all workers; None for
+            what the configuration says, for this device alone.
     """
 
     def __init__(
@@ -65,9 +70,13 @@ class Training:
         worker: int = 0,
         num_workers: int = 1,
         labels: Labels | None = None,
+        device: torch.device | None = None,
+        dtype: str | None = None,
     ) -> None:
-        train, device = config.train, images.device
+        train, device = config.train, images.device if device is None else device
         self.config, self.images, self.num_workers = config, images, num_workers
+        self.device = device
+        self.dtype = training_dtype(train, has_bfloat16(device.type)) if dtype is None else dtype
         share = train.batch_size / num_workers
         self.batch_rows = range(round(worker * share), round((worker + 1) * share))
         # Workers average gradients as if their shares were equal
@@ -76,14 +85,18 @@ class Training:
         num_classes = None if labels is None else labels.num_classes
         shape = images.shape if isinstance(images, Windows) else tuple(images.shape[1:])
         network = network_arguments(config, shape, num_classes)
-        supernet = build_supernet(network, config.supernet.widths, train.seed)
+        supernet = build_supernet(
+            network, config.supernet.widths, train.seed, config.supernet.private_norms
+        )
         # Convolutions of few channels train faster so than in contiguous layout
         self.supernet = supernet.to(device=device, memory_format=torch.channels_last)
         chain = config.diffusion
         levels = noise_levels(
             chain.num_train_timesteps, chain.betas, chain.rescale_zero_terminal_snr
         )
-        loss = SandwichLoss(self.supernet, levels.to(device), chain.prediction)
+        loss = SandwichLoss(
+            self.supernet, levels.to(device), chain.prediction, train.distillation
+        )
         self.loss = loss if num_workers == 1 else _replicated(loss)
         self.parameters = dict(self.supernet.named_parameters())
         self.optimizer = torch.optim.Adam(
@@ -104,9 +117,18 @@ class Training:
         batch = self._batch()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.iteration, train)
-        losses = self.loss(
-            batch.x_0, batch.t, batch.eps, batch.widths, batch.labels, batch.weights
-        )
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.dtype == "bfloat16"
+        ):
+            losses = self.loss(
+                batch.x_0,
+                batch.t,
+                batch.eps,
+                batch.widths,
+                batch.labels,
+                batch.weights,
+                self._teacher(),
+            )
         losses = losses * self.weight
         self.optimizer.zero_grad()
         losses.sum().backward()
@@ -125,6 +147,9 @@ class Training:
             "batch_size": train.batch_size,
             "widths": self.config.supernet.widths,
             "num_train_timesteps": self.config.diffusion.num_train_timesteps,
+            "sampling": train.width_sampling,
+            "same_noise": train.distillation > 0,  # so that one prediction teaches all
+            "device": self.device,
         }
         if isinstance(self.images, Windows):
             return make_window_batch(self.images, self.batch_rows, **position)
@@ -180,11 +205,18 @@ class Training:
         for key, moment in _under("adam/", state.tensors):
             kind, _, name = key.partition("/")
             parameter = self.parameters[name]
-            here = moment.to(self.images.device)
+            here = moment.to(self.device)
             if moment.shape == parameter.shape:  # fused Adam reads memory in its order
                 here = torch.empty_like(parameter).copy_(moment)
             self.optimizer.state[parameter][kind] = here
         self.iteration, self.rows = state.iteration, list(state.rows)
+
+    def _teacher(self) -> dict[str, Tensor] | None:
+        """The averaged weights of the full width, where they teach the narrower ones."""
+        train = self.config.train
+        if not train.distillation or train.teacher == "newest":
+            return None
+        return dict(_under("full.", self.ema.averages))
 
     def _is_due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.config.train.iterations
@@ -197,7 +229,9 @@ class Training:
         losses: dict[float, list[float]] = {}
         first = self.iteration - len(table)
         for iteration, (*values, norm) in enumerate((table / self.num_workers).tolist(), first):
-            widths = sandwich_widths(self.config.supernet.widths, train.seed, iteration)
+            widths = drawn_widths(
+                self.config.supernet.widths, train.seed, iteration, train.width_sampling
+            )
             for width, loss in zip(widths, values, strict=True):
                 _check_finite(loss, f"loss of width {width:g}", iteration)
                 losses.setdefault(width, []).append(loss)
@@ -226,7 +260,9 @@ def averaged(
         num_classes: of the data.
     """
     network = network_arguments(config, shape, num_classes)
-    supernet = build_supernet(network, config.supernet.widths)
+    supernet = build_supernet(
+        network, config.supernet.widths, private_norms=config.supernet.private_norms
+    )
     ema = Ema(supernet, config.train.ema_decay)
     ema.load_state(dict(_under("ema/", state.tensors)))
     ema.copy_to(supernet)
@@ -266,6 +302,13 @@ def network_arguments(
             " labels"
         )
     return {**arguments, "num_classes": num_classes}
+
+
+def training_dtype(train: Train, has_bfloat16: bool) -> str:
+    """The precision of the network's calls: the one asked for, or bfloat16 where there is any."""
+    if train.dtype != "auto":
+        return train.dtype
+    return "bfloat16" if has_bfloat16 else "float32"
 
 
 def learning_rate(iteration: int, train: Train) -> float:

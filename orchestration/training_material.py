@@ -14,11 +14,15 @@ import torch
 from ray import ObjectRef
 from torch import Tensor
 
+from models.transfer import copied
 from orchestration.config import Config
 from orchestration.data import ray_dataset
 from orchestration.training_batches import Labels
 from orchestration.training_windows import Windows
 from orchestration.windows import load_part
+
+# Of a GPU's free memory, that images may take; larger data sets come batch by batch.
+SHARE_OF_GPU = 0.25
 
 
 def share(config: Config, folder: Path) -> list[ObjectRef]:
@@ -40,7 +44,7 @@ def receive(
     num_classes: int | None,
     device: torch.device,
 ) -> tuple[Tensor | Windows, Labels | None]:
-    """The training data on a worker's device: images uint8 (n, C, H, W), or windows.
+    """The training data: images uint8 (n, C, H, W), on a GPU if they fit it well; or windows.
 
     Args:
         config: of the run.
@@ -53,12 +57,21 @@ def receive(
     """
     parts = ray.get(list(blocks))
     if config.data.is_windows:
-        return Windows(torch.from_numpy(parts[0].copy()).to(device)), None
+        return Windows(copied(torch.from_numpy(parts[0].copy()), device)), None
     images = [table["image"].combine_chunks().to_numpy_ndarray() for table in parts]
-    pixels = torch.from_numpy(np.concatenate(images)).to(device)
+    pixels = _kept(torch.from_numpy(np.concatenate(images)), device)
     if not config.network.conditional or num_classes is None:
         return pixels, None
-    return pixels, Labels(_classes(parts).to(device), num_classes, config.train.label_dropout)
+    classes = copied(_classes(parts), device)
+    return pixels, Labels(classes, num_classes, config.train.label_dropout)
+
+
+def _kept(images: Tensor, device: torch.device) -> Tensor:
+    """The images where they are kept: on a GPU if they take a small part of it, else here."""
+    if device.type != "cuda":
+        return images
+    free, _ = torch.cuda.mem_get_info(device)
+    return copied(images, device) if images.nbytes <= SHARE_OF_GPU * free else images
 
 
 def _classes(tables: Sequence[pa.Table]) -> Tensor:

@@ -35,6 +35,7 @@ PREFIX = "checkpoint-"
 TENSORS = "state.safetensors"
 STATE = "state.json"
 ROWS = "rows.jsonl"
+BEGUN = "begun"
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,18 @@ def read_rows(folder: Path, start: int) -> list[Row]:
         return []
     lines = path.read_text().split("\n")[:-1]
     return [Row.from_json(json.loads(line)) for line in lines[start:]]
+
+
+def begin(folder: Path) -> None:
+    """Leaves word for the driver that workers are there; MachineError as `append_row`."""
+    with disk_errors(folder / BEGUN):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / BEGUN).touch()
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether workers have ever been at work since the folder was cleared."""
+    return (folder / BEGUN).exists()
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.losses import sandwich_widths
+from models.losses import WidthSampling, drawn_widths
 from models.noise import normal, uniform_integers
+from models.transfer import copied
 from models.windows import condition, hide, num_hidden
 from orchestration.training_batches import NOISE, Batch, image_indices
 
@@ -51,19 +52,23 @@ def make_window_batch(
     batch_size: int,
     widths: tuple[float, ...],
     num_train_timesteps: int,
+    sampling: WidthSampling = "sandwich",
+    same_noise: bool = False,
+    device: torch.device | None = None,
 ) -> Batch:
     """The share `rows` of a batch; arguments as those of `training_batches.make_batch`.
 
     The weights of what is hidden are one number for the whole batch, so that every hidden entry
     counts the same, whatever window it is in and however many workers share the batch.
     """
-    drawn = sandwich_widths(widths, seed, iteration)
-    device = windows.device
+    drawn = drawn_widths(widths, seed, iteration, sampling)
+    device = windows.device if device is None else device
     first = iteration * batch_size
     order = image_indices(seed, range(first, first + batch_size), len(windows.values))
-    values = windows.values[order.to(device)]
+    values = copied(windows.values[order.to(windows.device)], device)
     recorded = values.isfinite()
-    positions = torch.arange(len(drawn) * batch_size).view(len(drawn), batch_size)
+    num_lanes = 1 if same_noise else len(drawn)
+    positions = torch.arange(num_lanes * batch_size).view(num_lanes, batch_size)
     share = uniform_integers(SHARES + seed, positions.flatten(), iteration, RESOLUTION, device)
     share = (share / RESOLUTION).view(positions.shape)
     totals = [int(num_hidden(recorded, of_rows).sum()) for of_rows in share]  # of all workers
@@ -78,12 +83,7 @@ def make_window_batch(
     where = NOISE + seed, positions[:, mine].flatten(), iteration
     t = uniform_integers(*where, num_train_timesteps, device=device)
     eps = normal(*where, windows.shape, device=device)
-    shape = len(drawn), len(rows)
-    return Batch(
-        x_0[:, None],
-        t.view(shape),
-        eps.view(*shape, *windows.shape),
-        drawn,
-        torch.stack(told),
-        torch.stack(weights),
-    )
+    shape = num_lanes, len(rows)
+    of_lanes = t.view(shape), eps.view(*shape, *windows.shape), *map(torch.stack, (told, weights))
+    t, eps, told, weights = (lanes.expand(len(drawn), *lanes.shape[1:]) for lanes in of_lanes)
+    return Batch(x_0[:, None], t, eps, drawn, told, weights)

@@ -6,10 +6,13 @@ the journal. A resume hands the journal's records to a fresh trial, which replay
 restored from Tune's own state.
 """
 
+import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,12 +22,15 @@ from ray import ObjectRef, tune
 from ray.exceptions import RayError, RayTaskError
 from ray.tune import PlacementGroupFactory, TuneError
 
-from orchestration.cluster import num_cpus
 from orchestration.errors import DataError, MachineError
 from orchestration.journal import Journal, Record
-from orchestration.pool import Pool, cpus_of_actor, start_actors
+from orchestration.patience import Patience, Say, free_now, shown
+from orchestration.placement import Placement
+from orchestration.pool import Pool, start_actors
 from orchestration.search import Generation, Problem, search
 from search_spaces.optimizers import make_optimizer
+
+log = logging.getLogger(__name__)
 
 OnGeneration = Callable[[Generation], None]
 
@@ -37,18 +43,18 @@ class OwnActors:
     """Scoring actors that a trial starts for itself, in its own placement group.
 
     Args:
-        num_actors: how many.
+        placement: how many, and what each of them claims.
         batch_size: images a task.
         shared: what their scorers are made from.
     """
 
-    num_actors: int
+    placement: Placement
     batch_size: int
     shared: ObjectRef
 
     def start(self) -> Pool:
         """The pool; to be called in the trial."""
-        return Pool(start_actors(self.num_actors), self.batch_size, self.shared)
+        return Pool(start_actors(self.placement), self.batch_size, self.shared)
 
 
 @dataclass(frozen=True)
@@ -73,26 +79,34 @@ def run_search(
     pool: Pool,
     journal: Journal,
     on_generation: OnGeneration,
+    say: Say = log.info,
+    patience_s: float = math.inf,
 ) -> None:
     """Runs one search as a Tune trial until it stops, the journal growing by each generation.
 
     Raises:
         Exception: what the trial, the journal or `on_generation` raised, as itself.
-        MachineError: the trial was lost, or Tune failed.
+        MachineError: the trial was lost or found no room, or Tune failed.
     """
-    failures = run_searches({"search": Trial(problem, pool, journal, on_generation)})
+    trials = {"search": Trial(problem, pool, journal, on_generation)}
+    failures = run_searches(trials, say=say, patience_s=patience_s)
     for error in failures.values():
         raise error
 
 
 def run_searches(
-    trials: Mapping[str, Trial], max_at_once: int | None = None
+    trials: Mapping[str, Trial],
+    max_at_once: int | None = None,
+    say: Say = log.info,
+    patience_s: float = math.inf,
 ) -> dict[str, Exception]:
     """Runs searches as the trials of one experiment, as many at once as the cluster has room for.
 
     Args:
         trials: by name.
         max_at_once: no more than so many, even where there is room.
+        say: takes lines on what is awaited, where the cluster is full.
+        patience_s: longest wait for room, while no search runs.
 
     Returns:
         Why searches failed, by name; the others have stopped by their own rules.
@@ -105,7 +119,7 @@ def run_searches(
     # Tune would swallow an interruption and return as if the search were done.
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    journaling = _Journaling(trials)
+    journaling = _Journaling(trials, partial(_patience, trials, say, patience_s))
     # What Tune calls travels with the trial: it must hold no more than names and numbers.
     failures = journaling.failures
     bundles = {name: _bundles(trial.pool) for name, trial in trials.items()}
@@ -148,10 +162,29 @@ class _Journaling(tune.Callback):
         failures: by the name of a search, why its journal does not take what it reports.
     """
 
-    def __init__(self, trials: Mapping[str, Trial]) -> None:
+    def __init__(
+        self, trials: Mapping[str, Trial], make_patience: Callable[[], Patience]
+    ) -> None:
         self.trials = trials
+        self.make_patience = make_patience
+        self.patience: Patience | None = None
         self.error: Exception | None = None
         self.failures: dict[str, Exception] = {}
+
+    def on_step_begin(self, iteration: int, trials: list, **info: object) -> None:
+        """Keeps account of how long no search has had room."""
+        if any(trial.status == "RUNNING" for trial in trials):
+            self.patience = None
+            return
+        if not any(trial.status == "PENDING" for trial in trials):
+            return
+        if self.patience is None:
+            self.patience = self.make_patience()
+        try:
+            self.patience.tick()
+        except MachineError as error:
+            self.error = error
+            raise
 
     def on_trial_result(
         self, iteration: int, trials: list, trial: object, result: dict[str, Any], **info: object
@@ -186,11 +219,22 @@ class _Journaling(tune.Callback):
         """Has none."""
 
 
+def _patience(trials: Mapping[str, Trial], say: Say, patience_s: float) -> Patience:
+    """For the search that needs least."""
+    bundles = [_bundles(trial.pool) for trial in trials.values()]
+    needs = [
+        {name: sum(bundle.get(name, 0.0) for bundle in of_one) for name in ("CPU", "GPU")}
+        for of_one in bundles
+    ]
+    least = min(needs, key=lambda need: (need["GPU"], need["CPU"]))
+    return Patience(f"a search's trial, with {shown(least)}", least, say, patience_s, free_now)
+
+
 def _bundles(pool: Pool | OwnActors) -> list[dict[str, float]]:
     """What a trial takes: a little for itself, and a place for each actor of its own."""
     bundles = [{"CPU": TRIAL_CPUS}]
     if isinstance(pool, OwnActors):
-        bundles += [{"CPU": cpus_of_actor(pool.num_actors, num_cpus())}] * pool.num_actors
+        bundles += [pool.placement.bundle] * pool.placement.num_actors
     return bundles
 
 

@@ -20,6 +20,7 @@ from models.windows import Panel
 from orchestration.machine import hardware
 from orchestration.scorer import Steps, SupernetSource
 from orchestration.step_times import StepTimes
+from orchestration.stopwatch import started
 from orchestration.ways import Way
 
 
@@ -120,13 +121,13 @@ class WindowScorer:
         Returns:
             float32 (len(images), 1, K, L), prepared values; wall-clock seconds.
         """
-        start = time.perf_counter()
+        begun = started(self.source.device)
         sampled = self.source.samples(
             [steps], seed, images, len(images), conditioning=self.report
         )
         ((_, x_0),) = sampled
         values = x_0.cpu().numpy()
-        return values, time.perf_counter() - start
+        return values, time.perf_counter() - begun
 
     def measure(
         self, ways: Mapping[float, Sequence[Way]], batch_size: int
@@ -140,4 +141,4 @@ class WindowScorer:
 
     def hardware(self) -> dict[str, str | bool]:
         """The device that this scorer runs on."""
-        return hardware()
+        return hardware(self.source.device)

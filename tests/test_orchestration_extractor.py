@@ -10,6 +10,8 @@ from orchestration.data import load_arrays, prepare
 from orchestration.errors import DataError
 from orchestration.extractor import REFERENCE, ensure_extractor, extractor_folder, load_extractor
 
+CONFIG = configs.load(None, ["search.budget=1"])
+
 
 @pytest.fixture(scope="module")
 def trained(ray_cluster, tmp_path_factory):
@@ -128,7 +130,7 @@ def test_features_do_not_depend_on_who_works_and_progress_is_told(ray_cluster, m
     monkeypatch.setattr(real_features, "SECONDS_BETWEEN_LINES", -1.0)
     images = np.random.default_rng(0).integers(256, size=(300, 1, 4, 4)).astype(np.uint8)
     lines = []
-    found = real_features.real_features(Slow(), images, 7, lines.append)
+    found = real_features.real_features(Slow(), images, 7, CONFIG, lines.append)
     expected = Slow().features(from_uint8(torch.from_numpy(images)))
     np.testing.assert_array_equal(found, expected.numpy())
     assert lines and lines[-1].startswith("data    features of ") and " of 300 real" in lines[-1]
@@ -140,7 +142,8 @@ def test_a_task_that_fails_is_told(ray_cluster):
             raise DataError("a is damaged")
 
     with pytest.raises(DataError, match="a is damaged"):
-        real_features.real_features(Broken(), np.zeros((9, 1, 4, 4), np.uint8), 4, print)
+        zeros = np.zeros((9, 1, 4, 4), np.uint8)
+        real_features.real_features(Broken(), zeros, 4, CONFIG, print)
 
 
 def test_what_is_no_extractor_is_refused(tmp_path):

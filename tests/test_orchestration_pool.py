@@ -11,7 +11,8 @@ from models.frechet import Reference
 from orchestration import pool as module
 from orchestration.errors import DataError, MachineError
 from orchestration.fidelity import fidelity
-from orchestration.pool import ACTOR_CPUS, Pool, batches, cpus_of_actor, start_pool
+from orchestration.placement import ACTOR_CPUS, Placement
+from orchestration.pool import Pool, batches, start_pool
 from orchestration.scorer import Scorer
 from orchestration.stub import NUM_FEATURES, StubSource
 
@@ -116,7 +117,7 @@ def assert_same(found, expected):
 def started(ray_cluster, tmp_path_factory):
     """Three actors that read the same script, and its folder."""
     folder = tmp_path_factory.mktemp("script")
-    pool = start_pool(make, (folder,), 3, BATCH_SIZE)
+    pool = start_pool(make, (folder,), Placement(3, 0.9), BATCH_SIZE)
     yield pool, folder
     pool.close()
 
@@ -143,15 +144,6 @@ def pools(started, script):
 )
 def test_batches_cover_the_images_in_order(num_images, expected):
     assert [(run.start, run.stop) for run in batches(num_images, 10)] == expected
-
-
-def test_all_actors_find_room_however_many_there_are():
-    for num_cpus in range(1, 9):
-        for num_actors in range(1, 40):
-            each = cpus_of_actor(num_actors, num_cpus)
-            assert num_cpus * int(1 / each) >= num_actors
-            # the searches that feed them need a little too
-            assert num_cpus - num_actors * each >= 0.099
 
 
 # More batches than actors; fewer, so that the population is cut; more actors than schedules.
@@ -237,7 +229,7 @@ def test_actors_that_die_again_and_again_are_an_error_of_the_machine(
     monkeypatch.setattr(module, "NUM_RESTARTS", 1)
     for life in range(9):
         (tmp_path / f"life-{life}").touch()
-    pool = start_pool(make, (tmp_path,), 1, BATCH_SIZE)
+    pool = start_pool(make, (tmp_path,), Placement(1, 0.9), BATCH_SIZE)
     with pytest.raises(MachineError, match="lost too often"):
         pool.distances(SCHEDULES, SEED, 47)
     assert len(list(tmp_path.glob("life-*"))) == 7
@@ -245,7 +237,7 @@ def test_actors_that_die_again_and_again_are_an_error_of_the_machine(
 
 
 def test_a_closed_pool_gives_its_cpus_back(started, tmp_path):
-    pool = start_pool(make, (tmp_path,), 1, BATCH_SIZE)
+    pool = start_pool(make, (tmp_path,), Placement(1, 0.9), BATCH_SIZE)
     assert_same(pool.distances(SCHEDULES, SEED, 10), in_process(SCHEDULES, 10))
     wait_until(lambda: ray.available_resources()["CPU"] < ACTOR_CPUS)
     pool.close()
@@ -260,7 +252,7 @@ def wait_until(condition):
 
 
 def test_why_a_scorer_cannot_be_built_arrives_as_itself(started):
-    pool = start_pool(refuse, (), 1, BATCH_SIZE)
+    pool = start_pool(refuse, (), Placement(1, 0.9), BATCH_SIZE)
     with pytest.raises(ValueError, match="^a scorer of this kind can't be built$"):
         pool.distances(SCHEDULES, SEED, 10)
     pool.close()

@@ -119,12 +119,17 @@ def network(monkeypatch, tmp_path):
     return answers, asked
 
 
-def test_it_is_downloaded_once(network, tmp_path):
+def test_it_is_downloaded_once(network, tmp_path, monkeypatch):
     answers, asked = network
     data = Data(name="fashion-mnist")
-    folder = prepare(data, tmp_path / "cache").folder
+    monkeypatch.setattr(module, "CHUNK_BYTES", 16)
+    monkeypatch.setattr(module, "SAY_EVERY_S", -1.0)
+    said = []
+    folder = prepare(data, tmp_path / "cache", said.append).folder
     np.testing.assert_array_equal(load_arrays(folder)[0][:, 0], PIXELS)
     assert len(asked) == 2
+    assert "it is downloaded to" in said[0] and str(tmp_path / "cache") in said[0]
+    assert f"data    {IMAGES}.gz: 0.0 MB" in said[1:]
     answers.clear()
     assert prepare(data, tmp_path / "cache").folder == folder and len(asked) == 2
 

@@ -178,7 +178,7 @@ def test_the_commands_take_its_schedules(case, extractor, tmp_path, monkeypatch,
     assert (tmp_path / "s" / f"{schedule.key}.png").read_bytes()[:4] == b"\x89PNG"
 
     @contextmanager
-    def here_pool(config, chosen):
+    def here_pool(config, chosen, say):
         yield InProcessPool(chosen.make_scorer(*chosen.args))
 
     monkeypatch.setattr(cluster, "cluster", nullcontext)

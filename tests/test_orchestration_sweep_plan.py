@@ -99,6 +99,7 @@ def test_yaml_and_back_gives_an_equal_sweep(planned, tmp_path):
         ("sweep.data=[{ray: {}}]", "sweep.data[0].ray: got {}, expected nothing: ray.* is of the"),
         ("sweep.data=[{search: {seed: 1}}]", "sweep.data[0].search.seed: got 1, expected nothing"),
         ("sweep.data=[{score: {actors: 1}}]", "sweep.data[0].score.actors: got 1, expected noth"),
+        ("sweep.data=[{score: {device: cpu}}]", "sweep.data[0].score.device: got \"cpu\", expect"),
         ("sweep.data=[{}, {label: b, network: {head_sise: 8}}]",
          "sweep.data[1]: network.head_sise: unknown key; did you mean 'network.head_size'?"),
         ("sweep.data=[{search: {steps: 2000}}]",

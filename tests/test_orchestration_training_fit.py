@@ -15,7 +15,7 @@ from orchestration.checkpoints import load_supernet
 from orchestration.data import load_arrays, prepare
 from orchestration.errors import DataError, MachineError
 from orchestration.training import train
-from orchestration.training_fit import _cause, _scaling
+from orchestration.training_fit import _cause
 from orchestration.training_loop import Diverged, Training, averaged
 from orchestration.training_state import write_checkpoint
 
@@ -169,47 +169,6 @@ def test_more_workers_than_cpus_are_refused_at_once(ray_cluster, digits, tmp_pat
     config = load("train.num_workers=3", "train.threads=2")
     with pytest.raises(MachineError, match=r"4 CPUs; expected train.num_workers \(3\)"):
         train(config, digits, tmp_path, None)
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [("batch_size=500", 4), ("batch_size=95", 2), ("batch_size=7", 1),
-     ("threads=2 batch_size=500", 2), ("threads=9 batch_size=500", None)],
-)  # fmt: skip
-def test_without_a_number_as_many_workers_train_as_fit(ray_cluster, values, expected):
-    """On 4 CPUs, with at least 32 images each."""
-    train = load(*(f"train.{value}" for value in values.split())).train
-    if expected is None:
-        with pytest.raises(MachineError, match=r"4 CPUs; .* train.threads \(9\)"):
-            _scaling(train)
-    else:
-        assert _scaling(train).num_workers == expected
-
-
-@pytest.mark.parametrize(
-    ("here", "cluster", "expected"),
-    [
-        ({"CPU": 4.0, "GPU": 2.0}, {"CPU": 8.0, "GPU": 6.0}, 2),  # those of this node
-        ({"CPU": 4.0}, {"CPU": 8.0, "GPU": 3.0}, 3),  # a head without any
-        ({"CPU": 4.0, "GPU": 8.0}, {"CPU": 4.0, "GPU": 8.0}, 4),  # no more than CPUs
-    ],
-)
-def test_without_a_number_a_worker_trains_on_each_gpu(monkeypatch, here, cluster, expected):
-    class Here:
-        get_node_id = staticmethod(lambda: "here")
-
-    nodes = [{"NodeID": "here", "Resources": here}, {"NodeID": "there", "Resources": cluster}]
-    monkeypatch.setattr("ray.get_runtime_context", Here)
-    monkeypatch.setattr("ray.nodes", lambda: nodes)
-    monkeypatch.setattr("ray.cluster_resources", lambda: cluster)
-    scaling = _scaling(load("train.batch_size=500").train)
-    assert (scaling.num_workers, scaling.use_gpu) == (expected, True)
-
-
-def test_more_workers_than_gpus_are_refused(ray_cluster, monkeypatch):
-    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": 1.0, "CPU": 4.0})
-    with pytest.raises(MachineError, match=r"1 GPUs; expected train.num_workers \(2\)"):
-        _scaling(load("train.num_workers=2").train)
 
 
 def test_checkpoints_that_were_written_elsewhere_are_missed(digits, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ from stub_search import InProcessPool, generations, records_of, stub_problem, st
 
 from orchestration.errors import DataError, MachineError
 from orchestration.journal import Journal
+from orchestration.placement import Placement
 from orchestration.pool import start_pool
 from orchestration.trial import run_search
 
@@ -40,7 +41,7 @@ def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(
     # of an earlier run, that was killed in the middle of a generation
     journal.append(records_of(expected)[:11])
     told = []
-    pool = start_pool(stub_scorer, (), 2, 10)
+    pool = start_pool(stub_scorer, (), Placement(2, 0.9), 10)
     run_search(problem, pool, journal, told.append)
     pool.close()
     assert told == expected

@@ -7,9 +7,12 @@ other data set in MNIST's form (MNIST itself, KMNIST) is read too, if its folder
 """
 
 import hashlib
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
+from typing import IO
 
 from orchestration.errors import DataError
 from orchestration.files import new_folder, write_bytes
@@ -30,14 +33,19 @@ NAMES = (
     "Ankle boot",
 )  # fmt: skip
 TIMEOUT_S = 30
+CHUNK_BYTES = 2**18
+SAY_EVERY_S = 5.0
 
 
-def fashion_mnist(path: Path | None, downloads: Path | None) -> Source:
+def fashion_mnist(
+    path: Path | None, downloads: Path | None, say: Callable[[str], None] = lambda line: None
+) -> Source:
     """The training split.
 
     Args:
         path: of the folder; or None.
         downloads: where to download into; None: nothing is downloaded, but told what would be.
+        say: takes lines on a download.
 
     Raises:
         DataError: the files are missing, damaged, don't belong together, or can't be had.
@@ -50,7 +58,7 @@ def fashion_mnist(path: Path | None, downloads: Path | None) -> Source:
         return _promised()
     folder = downloads / "fashion-mnist"
     if not folder.exists():
-        _download(folder)
+        _download(folder, say)
     return _source(folder)
 
 
@@ -92,23 +100,38 @@ def _find(folder: Path, name: str) -> Path:
     raise DataError(f"{folder} lacks {name} and {name}.gz; expected one of them")
 
 
-def _download(folder: Path) -> None:
+def _download(folder: Path, say: Callable[[str], None]) -> None:
     """Downloads the two files; all of them are there in the end, or none."""
     from torchvision.datasets import FashionMNIST  # seconds to import
 
+    say(f"data    Fashion-MNIST is not in {DEBIAN}: it is downloaded to {folder} ...")
     with new_folder(folder) as unfinished:
         for name, md5 in FashionMNIST.resources:
             if name in (f"{IMAGES}.gz", f"{LABELS}.gz"):
-                write_bytes(unfinished / name, _fetched(FashionMNIST.mirrors, name, md5))
+                write_bytes(unfinished / name, _fetched(FashionMNIST.mirrors, name, md5, say))
 
 
-def _fetched(mirrors: list[str], name: str, md5: str) -> bytes:
+def _read(answer: IO[bytes], name: str, say: Callable[[str], None]) -> bytes:
+    """All of an answer, with a line every now and then on how much there is of it."""
+    size = getattr(answer, "length", None)
+    of_all = f" of {size / 1e6:.1f}" if size else ""
+    parts, count, said = [], 0, time.monotonic()
+    while part := answer.read(CHUNK_BYTES):
+        parts.append(part)
+        count += len(part)
+        if time.monotonic() - said > SAY_EVERY_S:
+            said = time.monotonic()
+            say(f"data    {name}: {count / 1e6:.1f}{of_all} MB")
+    return b"".join(parts)
+
+
+def _fetched(mirrors: list[str], name: str, md5: str, say: Callable[[str], None]) -> bytes:
     reason = "no mirror"
     for mirror in mirrors:
         try:
             with urllib.request.urlopen(mirror + name, timeout=TIMEOUT_S) as answer:
-                content = answer.read()
-        except OSError as error:  # no network, no such page, a connection that breaks
+                content = _read(answer, name, say)
+        except (OSError, HTTPException) as error:  # no network, no such page, a broken connection
             reason = str(error)
             continue
         if hashlib.md5(content, usedforsecurity=False).hexdigest() == md5:
