@@ -24,6 +24,7 @@ The projection is that of ProbMask (Zhou et al., CVPR 2021): the nearest point o
 sum(s) <= budget}, found by bisection. The budget falls from S to K along a cubic ramp.
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,7 @@ DRAWS = ("pivotal", "independent")
 
 _DENOMINATOR = 2**31
 _DECIDED = 0.05
+_SLACK = 0.01
 
 
 def draw_masks(s: Tensor, num_masks: int, *, seed: int, stream: int, draws: str) -> Tensor:
@@ -71,23 +73,23 @@ def _pivotal(s: Tensor, units: Tensor) -> Tensor:
     With a and b left of two: where a + b < 1 one of them is out and the other goes on with a + b;
     else one of them is in, and the other goes on with a + b - 1. Chances keep the marginals.
     """
-    rows = torch.arange(len(units))
-    masks = torch.zeros(len(units), len(s), dtype=torch.bool)
-    left, mass = torch.zeros(len(units), dtype=torch.int64), torch.zeros(len(units)).double()
+    numbers, rows = units.numpy(), np.arange(len(units))
+    masks = np.zeros(numbers.shape, dtype=bool)
+    left, mass = np.zeros(len(units), dtype=np.int64), np.zeros(len(units))
     for t, b in enumerate(s.tolist()):
         both = mass + b
         wins = both >= 1
         # Where none wins, t goes on with chance b / both; where one does, with that of the other
-        chance = torch.where(wins, (1 - b) / (2 - both).clamp(min=1e-12), b / both.clamp(min=1e-12))
-        goes_on = units[:, t] < chance
-        masks[rows[wins], torch.where(goes_on, left, t)[wins]] = True
-        mass = torch.where(wins, both - 1, both)
-        left = torch.where(goes_on, t, left)
+        chance = np.where(wins, (1 - b) / np.maximum(2 - both, 1e-12), b / np.maximum(both, 1e-12))
+        goes_on = numbers[:, t] < chance
+        masks[rows[wins], np.where(goes_on, left, t)[wins]] = True
+        mass = np.where(wins, both - 1, both)
+        left = np.where(goes_on, t, left)
     # What is left of the last one is a chance; the first timestep's number has not been used, for
     # it fought nobody
-    last = units[:, 0] < mass
+    last = numbers[:, 0] < mass
     masks[rows[last], left[last]] = True
-    return masks
+    return torch.from_numpy(masks)
 
 
 def advantages(losses: Tensor) -> Tensor:
@@ -95,6 +97,26 @@ def advantages(losses: Tensor) -> Tensor:
     if len(losses) < 2:
         raise ValueError(f"{len(losses)} mask; expected at least 2, each the others' baseline")
     return (losses - losses.mean()) * (len(losses) / (len(losses) - 1))
+
+
+def at_equal_count(losses: Tensor, masks: Tensor, slack: float = 0.0) -> Tensor:
+    """Losses without what they owe to how many steps a mask has, by linear regression.
+
+    The budget fixes sum(s), and its multiplier times the number of steps is part of what is
+    minimised under it: without that part all of s is pushed up at each step, and pushed down again
+    by the projection, so that it never decides. Where sum(s) is below the budget the multiplier is
+    0 (complementary slackness).
+
+    Args:
+        losses: float64 (M,).
+        masks: bool (M, S). Of fewer than 4 a slope says nothing; the losses stay as they are.
+        slack: what the budget exceeds sum(s) by.
+    """
+    counts = masks.double().sum(dim=1)
+    counts = counts - counts.mean()
+    if slack > _SLACK or len(losses) < 4 or not counts.any():
+        return losses
+    return losses - counts * ((counts * losses).sum() / counts.square().sum())
 
 
 def standardised(losses: Tensor) -> Tensor:

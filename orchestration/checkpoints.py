@@ -12,6 +12,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from diffusers import UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 
 from models.networks import concatenated_parts, unet
@@ -40,7 +41,8 @@ def build_supernet(
     """A supernet of U-Nets with initial weights; torch's own generator is left as it was.
 
     Args:
-        network: arguments of `models.networks.unet`, the width apart.
+        network: arguments of `models.networks.unet`, the width apart; or, under "diffusers", the
+            config of any `UNet2DModel`, which has one width.
         widths: the allowed widths, 1 among them.
         seed: of the initial weights.
 
@@ -49,6 +51,9 @@ def build_supernet(
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
+        if "diffusers" in network:
+            own = network["diffusers"]
+            return Supernet(lambda width: UNet2DModel.from_config(own), widths, lambda full: {})
         return Supernet(lambda width: unet(**network, width=width), widths, concatenated_parts)
 
 

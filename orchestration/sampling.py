@@ -39,7 +39,7 @@ def sample_images(
         ConfigError: it has not all of the schedule's widths, was trained on another chain, or
             does not know the label.
     """
-    widths = {width for _, width in schedule.steps}
+    widths = {width for _, width, *_ in schedule.steps}
     check_fits(supernet_folder, schedule, widths)
     supernet = load_supernet(supernet_folder)
     size, channels = supernet.full.config["sample_size"], supernet.full.config["in_channels"]

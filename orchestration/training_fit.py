@@ -36,10 +36,28 @@ def fit(
     config: Config, data_folder: Path, folder: Path, on_progress: Callable[[Row], None]
 ) -> None:
     """Runs Ray Train until the last checkpoint is written."""
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less to start
     blocks = ray_dataset(data_folder).to_arrow_refs()  # every worker takes all of them
+    num_classes = read_header(data_folder).num_classes
+    run_workers(partial(work, config, folder, blocks, num_classes), config, folder, on_progress)
+
+
+def run_workers(
+    work: Callable[[], StepwiseError | None],
+    config: Config,
+    folder: Path,
+    on_progress: Callable[[Row], None],
+) -> None:
+    """Runs Ray Train until every worker has returned.
+
+    Args:
+        work: called in each worker; says why there is no use in going on, if there is none.
+        config: its `train` says how many workers.
+        folder: of the checkpoints and reports.
+        on_progress: called with each report.
+    """
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process less to start
     trainer = TorchTrainer(
-        partial(work, config, folder, blocks, read_header(data_folder).num_classes),
+        work,
         scaling_config=_scaling(config.train),
         run_config=ray.train.RunConfig(
             name=folder.name,

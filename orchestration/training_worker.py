@@ -55,7 +55,7 @@ def work(
     if config.network.conditional and num_classes is not None:
         labels = Labels(_labels(blocks), num_classes, config.train.label_dropout)
     training = Training(
-        config, _images(blocks), context.get_world_rank(), context.get_world_size(), labels
+        config, take_images(blocks), context.get_world_rank(), context.get_world_size(), labels
     )
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
     if newest is not None:
@@ -82,7 +82,7 @@ def work(
     return None
 
 
-def _images(blocks: Sequence[ray.ObjectRef]) -> Tensor:
+def take_images(blocks: Sequence[ray.ObjectRef]) -> Tensor:
     """All images, uint8 (n, C, H, W), on the device that this worker trains on."""
     tables: list[pa.Table] = ray.get(list(blocks))
     images = [table["image"].combine_chunks().to_numpy_ndarray() for table in tables]

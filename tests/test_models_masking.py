@@ -7,6 +7,7 @@ from scipy.optimize import minimize
 
 from models.masking import (
     advantages,
+    at_equal_count,
     blurred,
     budget_at,
     draw_masks,
@@ -169,3 +170,13 @@ def test_the_likeliest_are_kept():
 def test_blurring_moves_mass_to_neighbours_and_loses_none():
     spread = blurred(torch.eye(9, dtype=torch.float64)[0] + torch.eye(9)[4].double(), 1.0)
     assert spread.sum() == pytest.approx(2) and spread[4] > spread[5] > spread[8] > 0
+
+
+def test_what_losses_owe_to_the_count_is_taken_off_where_the_budget_binds():
+    masks = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 1, 1]], dtype=torch.bool)
+    ours = torch.tensor([0.0, 1.0, -1.0, 0.0], dtype=torch.float64)  # of no slope
+    losses = ours - 5 * masks.sum(dim=1)
+    found = at_equal_count(losses, masks)
+    torch.testing.assert_close(found - found.mean(), ours - ours.mean())
+    assert torch.equal(at_equal_count(losses, masks, slack=0.5), losses)
+    assert torch.equal(at_equal_count(losses[:2], masks[:2]), losses[:2])
