@@ -1,15 +1,15 @@
 """What the kept timesteps of a chain cost: its negative ELBO, and the best subset of a size.
 
-A chain of levels a_1 > a_2 > .. > a_K (cleanest first; a for alpha_cumprod, SNR = a / (1 - a)) has,
-in nats per dimension (VDM: Kingma et al. 2021, arXiv 2107.00630, equations 11 to 14 and 17),
+A chain of levels a_1 > a_2 > .. > a_K (cleanest first; a for alpha_cumprod, SNR = a / (1 - a))
+has, in nats per dimension (VDM: Kingma et al. 2021, arXiv 2107.00630, equations 11 to 14 and 17),
 
     moves           1/2 (SNR(a_{k-1}) / SNR(a_k) - 1) e(a_k)    for k = 2 .. K
     reconstruction  1/2 e(a_1) + 1/2 log(2 pi / SNR(a_1))
     prior           1/2 (a_K x_0^2 - a_K - log(1 - a_K))
 
-where e(a) is the mean of (eps - predicted eps)^2 at that level, and the decoder of the last move is
-a Gaussian about the predicted x_0 with variance 1 / SNR(a_1). It is exact for any kept subset, for
-e depends on the level alone, as long as the network is told the level.
+where e(a) is the mean of (eps - predicted eps)^2 at that level, and the decoder of the last move
+is a Gaussian about the predicted x_0 with variance 1 / SNR(a_1). It is exact for any kept subset,
+for e depends on the level alone, as long as the network is told the level.
 
 Which levels a mask gives is its form:
 

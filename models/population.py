@@ -231,7 +231,7 @@ class _Block:
         t, a_t = (*here, None)[:2]
         s, a_s = (*(there or (None,)), None)[:2]
         return self.sampler.move(
-            state.x, state.output, t, s, noise, state.previous, levels=(a_t, a_s)
+            state.x, state.output, t, s, noise, state.previous, (a_t, a_s)
         )
 
     def _plan(self, paths: list[list[int]]) -> tuple[list[int], dict[int, State]]:

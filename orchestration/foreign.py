@@ -50,10 +50,11 @@ def _description(folder: Path) -> dict[str, Json]:
     if content.get("class_embed_type") or content.get("num_class_embeds"):
         raise DataError(f"{folder / CONFIG}: expected a network that is told no labels")
     sizes = {"image_size": content.get("sample_size"), "channels": content.get("in_channels")}
-    if not isinstance(sizes["image_size"], int) or content.get("out_channels") != sizes["channels"]:
+    outwards = content.get("out_channels")
+    if not isinstance(sizes["image_size"], int) or outwards != sizes["channels"]:
         raise DataError(
-            f"{folder / CONFIG}: got sample_size {content.get('sample_size')!r}, in_channels"
-            f" {sizes['channels']} and out_channels {content.get('out_channels')}; expected a"
-            " number, and as many channels out as in"
+            f"{folder / CONFIG}: got sample_size {sizes['image_size']!r}, in_channels"
+            f" {sizes['channels']} and out_channels {outwards}; expected a number, and as many"
+            " channels out as in"
         )
     return {**sizes, "diffusers": {k: v for k, v in content.items() if not k.startswith("_")}}

@@ -306,7 +306,8 @@ def _rivals(config: Config, chain: Chain, learned: Learned, k: int) -> dict[str,
         return rivals | {
             f"{name}, literal": schedule_of(config, chain, mask) for name, mask in same.items()
         }
-    return rivals | {"elbo optimum": schedule_of(config, chain, indices(_best(learned, chain, k)[0]))}
+    best, _ = _best(learned, chain, k)
+    return rivals | {"elbo optimum": schedule_of(config, chain, indices(best))}
 
 
 def _best(learned: Learned, chain: Chain, k: int) -> tuple[Tensor, float]:

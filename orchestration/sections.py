@@ -241,6 +241,12 @@ class Search(Section):
             named = ", ".join(f"search.{rule}" for rule in rules)
             expected = f"a stopping rule: at least one of {named}"
             raise wrong("search.budget", None, expected)
+        if self.warm_start is not None and self.space == "segments":
+            expected = "per-step or timesteps where search.warm_start is set"
+            raise wrong("search.space", self.space, expected)
+        if self.warm_start is not None and self.optimizer == "random":
+            expected = "another than random, which has no first guesses, where it is set"
+            raise wrong("search.warm_start", str(self.warm_start), expected)
         if self.max_images is not None and not self.racing:
             raise wrong("search.max_images", self.max_images, "null where search.racing is false")
         if self.max_images is not None and self.max_images < self.num_images:

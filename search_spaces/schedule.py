@@ -8,7 +8,8 @@ The JSON form is the contract "step-schedule/1":
 
 with timesteps in sampling order, strictly falling. The last move goes to alpha_cumprod = 1. Keys
 that are only there where they differ from what they would be otherwise:
-"rescale_zero_terminal_snr" (false), "guidance" (1), and of a step "alpha_cumprod" (the chain's at t).
+"rescale_zero_terminal_snr" (false), "guidance" (1), and of a step "alpha_cumprod" (the chain's at
+t).
 """
 
 import hashlib
