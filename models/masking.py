@@ -36,6 +36,8 @@ MASKS = 9 << 32
 DRAWS = ("pivotal", "independent")
 
 _DENOMINATOR = 2**31
+EXPLORES = 0.8
+
 _DECIDED = 0.05
 _SLACK = 0.01
 
@@ -188,6 +190,20 @@ def budget_at(share: float, start: float, end: float, most: int, least: int) -> 
         raise ValueError(f"a ramp from {start} to {end}; expected 0 <= start < end")
     done = min(1.0, max(0.0, (share - start) / (end - start)))
     return least + (most - least) * (1 - done) ** 3
+
+
+def explored(s: Tensor, share: float) -> Tensor:
+    """Probabilities to draw by, so that no timestep is given up, or taken for granted, too early.
+
+    s within [margin, 1 - margin], where the margin falls from 1 / S to 0 at EXPLORES of the
+    iterations: at 0 and 1 themselves s would stay for good.
+
+    Args:
+        s: float64 (S,).
+        share: of the iterations that are done.
+    """
+    margin = max(0.0, 1 - share / EXPLORES) / len(s)
+    return s.clamp(margin, 1 - margin)
 
 
 def top_k(s: Tensor, num_steps: int) -> Tensor:

@@ -16,6 +16,7 @@ from models.masking import (
     at_equal_count,
     budget_at,
     draw_masks,
+    explored,
     natural_step,
     project,
     ranked,
@@ -62,7 +63,8 @@ class MaskLearner:
         settings = self.settings
         share = (self.num_updates + 1) / self.total
         for row, num_steps in enumerate(settings.steps):
-            masks = self.draw(row, settings.masks, self.num_updates)
+            chances = explored(self.s[row], share)
+            masks = self._draw(chances, row, settings.masks, self.num_updates)
             budget = budget_at(share, *settings.ramp, self.s.shape[1], num_steps)
             slack = budget - self.s[row].sum().item()
             advantage = ranked(at_equal_count(self.costs(masks), masks, slack))
@@ -72,9 +74,12 @@ class MaskLearner:
 
     def draw(self, row: int, num_masks: int, stream: int) -> Tensor:
         """Masks for one number of steps: bool (num_masks, S)."""
+        return self._draw(self.s[row], row, num_masks, stream)
+
+    def _draw(self, chances: Tensor, row: int, num_masks: int, stream: int) -> Tensor:
         settings = self.settings
         return draw_masks(
-            self.s[row], num_masks,
+            chances, num_masks,
             seed=settings.seed, stream=stream * len(settings.steps) + row, draws=settings.draws,
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from models.masking import (
     at_equal_count,
     budget_at,
     draw_masks,
+    explored,
     natural_step,
     project,
     ranked,
@@ -126,7 +127,7 @@ def learn(levels, size, draws, iterations=500, num_masks=16):
     errors = gaussian_error(levels)
     s = torch.ones(len(levels), dtype=torch.float64)
     for i in range(iterations):
-        masks = draw_masks(s, num_masks, seed=0, stream=i, draws=draws)
+        masks = draw_masks(explored(s, i / iterations), num_masks, seed=0, stream=i, draws=draws)
         losses = negative_elbo(masks, levels.expand(masks.shape), errors.expand(masks.shape), 0.3)
         budget = budget_at((i + 1) / iterations, 0, 0.6, len(levels), size)
         losses = at_equal_count(losses, masks, budget - s.sum().item())

@@ -11,6 +11,7 @@ from models.masking import (
     blurred,
     budget_at,
     draw_masks,
+    explored,
     natural_step,
     project,
     ranked,
@@ -180,3 +181,9 @@ def test_what_losses_owe_to_the_count_is_taken_off_where_the_budget_binds():
     torch.testing.assert_close(found - found.mean(), ours - ours.mean())
     assert torch.equal(at_equal_count(losses, masks, slack=0.5), losses)
     assert torch.equal(at_equal_count(losses[:2], masks[:2]), losses[:2])
+
+
+def test_nothing_is_certain_before_the_learning_is_nearly_over():
+    s = torch.tensor([0.0, 0.5, 1.0, 0.2], dtype=torch.float64)
+    assert explored(s, 0).tolist() == [0.25, 0.5, 0.75, 0.25]
+    assert torch.equal(explored(s, 0.8), s) and torch.equal(explored(s, 1.0), s)
