@@ -34,6 +34,10 @@ NOISE = 10 << 32
 """Upper half of the seed of this noise: training, scoring and the drawing of masks have others."""
 
 
+SHOWN = 60
+"""How often s is noted for the heat map."""
+
+
 class MaskTraining:
     """One worker's part.
 
@@ -41,7 +45,7 @@ class MaskTraining:
         learner: s and the error curve.
         network: of width 1, as it is.
         ema: of its weights; None where they are frozen.
-        history: (updates done, s) so far, at each report.
+        history: (updates done, s) so far, about SHOWN times in all.
         evaluations: network calls x images so far, by all workers.
 
     Args:
@@ -136,6 +140,8 @@ class MaskTraining:
         self.evaluations += int(sums[-1])
         for _ in range(self.config.mask.updates):
             self.learner.update()
+            if self.learner.num_updates % max(1, self.learner.total // SHOWN) == 0:
+                self.history.append((self.learner.num_updates, self.learner.s.clone()))
         self.iteration += 1
         return loss
 
@@ -154,7 +160,6 @@ class MaskTraining:
                     images_per_s=self.budgets.batch_size / pace_s,
                     seconds_left=pace_s * (self.budgets.iterations - self.iteration),
                 )
-                self.history.append((self.learner.num_updates, self.learner.s.clone()))
                 self.rows.append(row)
                 on_row(row)
                 losses.clear()

@@ -3,9 +3,11 @@
 For one number of steps: the first masks are known spacings and what the ELBO has found; s becomes
 their mean, better ones weighing more, blurred over neighbours. Then, round by round, masks are
 drawn by s, scored on the same fresh noise, and s steps along the natural gradient, by the ranks of
-their qualities. In the end the likeliest steps and the best masks that were met are compared once
-more on fresh noise, and the best of them is the result (ProbMask, Zhou et al., CVPR 2021, ends by
-drawing masks and keeping the best).
+their qualities. The best of the first masks is scored in every round, so that what was met in
+different rounds can be compared, and the leader so far too, so that one that was only lucky falls
+back. In the end the likeliest steps and the best masks that were met are compared once more on
+fresh noise, by what the budget has left, and the best of them is the result (ProbMask, Zhou et
+al., CVPR 2021, ends by drawing masks and keeping the best).
 
 What is counted are network calls x images, those of shared first steps once.
 """
@@ -34,12 +36,12 @@ from search_spaces.spacing import known_grids, nearest
 SEED = 11 << 32
 """Upper half of the seed of the noise that masks are scored on."""
 
-ROUNDS = 6  # that a budget should allow beside the first, before masks get more images
+ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
 FINALISTS = 4
-FINAL_SHARE = 0.2  # of the budget
+FINAL_SHARE = 0.25  # of the budget
 STREAMS = 2**24  # of masks, of one number of steps
 
-Scores = Callable[[Sequence[Sequence[Step]], int], list[float]]
+Scores = Callable[[Sequence[Sequence[Step]], int, int], list[float]]
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,9 @@ class Round:
 
 def num_images(settings: Mask, num_steps: int, budget: int) -> int:
     """Images a mask: `mask.num_images`, or fewer where the budget allows too few rounds."""
-    masks = (ROUNDS + 1) * _masks_a_round(settings)
-    return max(2, min(settings.num_images, budget // (masks * num_steps)))
+    masks = (ROUNDS + 1) * (_masks_a_round(settings) + 1)
+    most = int((1 - FINAL_SHARE) * budget) // (masks * num_steps)
+    return max(2, min(settings.num_images, most) // 2 * 2)
 
 
 def refine(
@@ -84,34 +87,41 @@ def refine(
         num_steps: K.
         budget: network calls x images.
         found: float64 (S,), s as the ELBO has left it.
-        score: qualities of schedules on noise of a seed, `num_images` each.
+        score: qualities of schedules on noise of a seed, and on a number of images each.
         earlier: rounds of an interrupted run, which are not scored again.
 
     Raises:
         DataError: the earlier rounds are not those of this learning.
     """
     images = num_images(settings, num_steps, budget)
-    best: dict[tuple[int, ...], float] = {}
+    met: dict[tuple[int, ...], list[float]] = {}
+    anchor: tuple[int, ...] | None = None
     spent = 0
 
-    def take(index: int, kind: str, masks: list[tuple[int, ...]]) -> Round:
-        nonlocal spent
+    def take(index: int, kind: str, masks: list[tuple[int, ...]], count: int) -> Round:
+        nonlocal spent, anchor
         if index < len(earlier):
             done = earlier[index]
             if (done.kind, list(done.masks)) != (kind, masks):
                 raise DataError("the rounds of quality are not those of this configuration")
         else:
             steps = [chain.steps(as_mask(mask, found)) for mask in masks]
-            qualities = score(steps, SEED + (settings.seed * 1009 + num_steps * 4093 + index))
-            calls = images * count_calls(steps)
+            seed = SEED + settings.seed * 1009 + num_steps * 4093 + index
+            qualities = score(steps, seed, count)
+            calls = count * count_calls(steps)
             done = Round(num_steps, kind, tuple(masks), tuple(qualities), calls)
         spent += done.calls
-        middle = sorted(done.qualities)[len(masks) // 2]
+        anchor = anchor or winner(done)
+        against = done.qualities[done.masks.index(anchor)]
         for mask, quality in zip(done.masks, done.qualities, strict=True):
-            best[mask] = min(best.get(mask, float("inf")), quality / middle)
+            met.setdefault(mask, []).append(quality / against)
         return done
 
-    first = take(0, "known", list(_known(chain, num_steps, found).values()))
+    def leaders() -> list[tuple[int, ...]]:
+        able = [mask for mask in met if len(mask) <= num_steps]
+        return sorted(able, key=lambda mask: sum(met[mask]) / len(met[mask]))
+
+    first = take(0, "known", list(_known(chain, num_steps, found).values()), images)
     s = _mean_of(first, found, num_steps)
     yield first, s
     for index in range(1, STREAMS):
@@ -119,22 +129,24 @@ def refine(
             s, _masks_a_round(settings),
             seed=settings.seed, stream=num_steps * STREAMS + index, draws=settings.draws,
         )  # fmt: skip
-        distinct = list(dict.fromkeys(indices(mask) for mask in masks))
+        drawn = [indices(mask) for mask in masks]
+        distinct = list(dict.fromkeys([anchor, leaders()[0], *drawn]))
         calls = images * count_calls(chain.steps(as_mask(mask, found)) for mask in distinct)
-        if len(distinct) < 2 or spent + calls > (1 - FINAL_SHARE) * budget:
+        if len(set(drawn)) < 2 or spent + calls > (1 - FINAL_SHARE) * budget:
             break
-        scored = take(index, "drawn", distinct)
-        drawn = torch.stack([as_mask(mask, found) for mask in distinct])
-        losses = torch.tensor(scored.qualities, dtype=torch.float64)
+        scored = take(index, "drawn", distinct, images)
+        of_mask = dict(zip(scored.masks, scored.qualities, strict=True))
+        losses = torch.tensor([of_mask[mask] for mask in drawn], dtype=torch.float64)
         slack = num_steps - s.sum().item()
-        advantage = ranked(at_equal_count(losses, drawn, slack))
-        s = project(natural_step(s, drawn, advantage, min(1.0, 3 * settings.rate)), num_steps)
+        advantage = ranked(at_equal_count(losses, masks, slack))
+        s = project(natural_step(s, masks, advantage, min(1.0, 3 * settings.rate)), num_steps)
         yield scored, s
-    at_most = sorted((m for m in best if len(m) <= num_steps), key=best.__getitem__)
-    finalists = list(dict.fromkeys([indices(top_k(s, num_steps)), *at_most]))[:FINALISTS]
+    likeliest = indices(top_k(s, num_steps))
+    finalists = list(dict.fromkeys([anchor, likeliest, *leaders()]))[:FINALISTS]
     while len(finalists) > 2 and spent + images * num_steps * len(finalists) > budget:
         finalists.pop()
-    yield take(index, "final", finalists), s
+    rest = (budget - spent) // count_calls(chain.steps(as_mask(m, found)) for m in finalists)
+    yield take(index, "final", finalists, max(1, rest // images) * images), s
 
 
 def winner(final: Round) -> tuple[int, ...]:

@@ -30,6 +30,7 @@ from orchestration.mask_plan import Budgets, Chain, make_chain, plan_budgets
 from orchestration.mask_plot import heat_png, kept_png
 from orchestration.mask_quality import Round, as_mask, indices, num_images, refine, winner
 from orchestration.members import with_interval
+from orchestration.pool import Pool
 from orchestration.progress import training_line
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import score_schedules, scoring_pool
@@ -188,16 +189,16 @@ def _by_quality(
     for row, k in enumerate(config.mask.steps):
         count = num_images(config.mask, k, budget)
         # A call has as many rows as a mask has images, and an error bar two blocks
-        score = {"batch_size": 2 * (count // 2), "block_size": count // 2}
+        score = {"batch_size": count, "block_size": count // 2}
         own = config.model_copy(update={"score": config.score.model_copy(update=score)})
         chosen = setting.network_setting(own, setting.baseline(config), supernet, extractor)
         earlier = [r for r in rounds if r.num_steps == k]
         with scoring_pool(own, chosen) as pool:
 
             def qualities(
-                schedules: Sequence, seed: int, count: int = count, pool: object = pool
+                schedules: Sequence, seed: int, number: int, pool: Pool = pool
             ) -> list[float]:
-                scores = pool.distances(schedules, seed, 2 * (count // 2))
+                scores = pool.distances(schedules, seed, number)
                 return [score.full for score in scores]
 
             at = history[k][-1][0]

@@ -26,7 +26,7 @@ class Scores:
     def __init__(self):
         self.seeds = []
 
-    def __call__(self, schedules, seed):
+    def __call__(self, schedules, seed, number):
         self.seeds.append(seed)
         return [quality(steps) for steps in schedules]
 
