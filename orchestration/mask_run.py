@@ -147,7 +147,9 @@ def _network(
 ) -> Path | None:
     """The folder of the network to begin with, held against the configuration."""
     if supernet is None:
-        check_network(config, images.header.shape, images.header.num_classes)
+        widest = config.supernet.model_copy(update={"widths": (1.0,)})
+        alone = config.model_copy(update={"supernet": widest})
+        check_network(alone, images.header.shape, images.header.num_classes)
         if config.network.conditional:
             raise ConfigError("network.conditional: got true, expected false to learn with a mask")
         return None
