@@ -100,6 +100,29 @@ def zero_terminal(alphas_cumprod: Tensor) -> Tensor:
     return ((roots - roots[-1]) * (roots[0] / (roots[0] - roots[-1]))) ** 2
 
 
+def timestep_at(levels: Tensor, alphas_cumprod: Tensor) -> Tensor:
+    """The timestep, perhaps between two of the chain, that has each level.
+
+    Linear in log SNR between the chain's timesteps; a level beyond its ends has theirs.
+
+    Args:
+        levels: float64 of any shape, in (0, 1).
+        alphas_cumprod: float64 (T,), falling in (0, 1), the last one perhaps 0.
+
+    Returns:
+        float64 in [0, T - 1], like `levels`; the chain's own levels give whole numbers.
+    """
+    log_snr = torch.logit(alphas_cumprod)
+    count = len(log_snr)
+    place = torch.logit(levels).contiguous()
+    right = (count - torch.searchsorted(log_snr.flip(0), place)).clamp(1, max(count - 1, 1))
+    if count == 1:
+        return torch.zeros_like(place)
+    before, after = log_snr[right - 1], log_snr[right]
+    share = ((before - place) / (before - after)).clamp(0, 1)
+    return right - 1 + share
+
+
 def add_noise(x_0: Tensor, eps: Tensor, alpha_cumprod: Tensor) -> Tensor:
     """x_t of each row.
 

@@ -24,7 +24,10 @@ from models.noise import INIT, normal
 from models.sampling import History, Sampler
 from models.transfer import copied
 
-Step = tuple[int, float]
+Step = tuple[int, float] | tuple[int, float, float]
+"""(t, width), and alpha_cumprod where it is not the sampler's at t."""
+Place = tuple[int] | tuple[int, float]
+"""t, and its alpha_cumprod where that is not the sampler's."""
 Network = Callable[..., Tensor]
 
 
@@ -199,15 +202,16 @@ class _Block:
         last_user = {self._stream(prefix): prefix for prefix in tape if prefix not in live}
         noise: dict[int, Tensor | None] = {}
         for prefix in tape:
-            parent, (t, width) = links[prefix]
+            parent, (t, width, *level) = links[prefix]
+            here = (t, *level)
             if prefix not in live:
                 stream = self._stream(prefix)
                 if stream not in noise:
                     noise[stream] = self._noise(stream)
                 if parent:
-                    departed = links[parent][1][0]
-                    x = self._move(live[parent], departed, t, noise[stream])
-                    previous = self.sampler.remember(*live[parent][:2], departed)
+                    departed, _, *level = links[parent][1]
+                    x = self._move(live[parent], (departed, *level), here, noise[stream])
+                    previous = self.sampler.remember(*live[parent][:2], departed, *level)
                 else:
                     x, previous = noise[stream], None
                 # What no later move needs is gone before the network takes its memory
@@ -215,15 +219,21 @@ class _Block:
                     del noise[stream]
                 if last_child[parent] == prefix:
                     live.pop(parent, None)
-                live[prefix] = State(x, self._predict(x, t, width), previous)
+                live[prefix] = State(x, self._predict(x, here, width), previous)
                 self.states.put(self.seed, self.images, prefix, live[prefix])
             if prefix in ends:
-                yield prefix, self._move(live[prefix], t, None)
+                yield prefix, self._move(live[prefix], here, None)
             if prefix not in last_child:
                 del live[prefix]
 
-    def _move(self, state: State, t: int, s: int | None, noise: Tensor | None = None) -> Tensor:
-        return self.sampler.move(state.x, state.output, t, s, noise, state.previous)
+    def _move(
+        self, state: State, here: Place, there: Place | None, noise: Tensor | None = None
+    ) -> Tensor:
+        t, a_t = (*here, None)[:2]
+        s, a_s = (*(there or (None,)), None)[:2]
+        return self.sampler.move(
+            state.x, state.output, t, s, noise, state.previous, (a_t, a_s)
+        )
 
     def _plan(self, paths: list[list[int]]) -> tuple[list[int], dict[int, State]]:
         """The prefixes whose states are needed, parents first, and the states known already.
@@ -256,11 +266,12 @@ class _Block:
         # Made on the host whatever the device, whose logarithm may end in another bit
         return copied(normal(self.seed, self.images, stream, self.shape), self.device)
 
-    def _predict(self, x: Tensor, t: int, width: float) -> Tensor:
+    def _predict(self, x: Tensor, here: Place, width: float) -> Tensor:
         """The network's prediction, like x, by calls of `batch` rows."""
         rows = x.new_zeros(self.batch, *self.shape)
         rows[: len(x)] = x
-        times, network = torch.full((self.batch,), t, device=self.device), self.networks[width]
+        told = self.sampler.told(*here)
+        times, network = torch.full((self.batch,), told, device=self.device), self.networks[width]
         with torch.no_grad():
             if self.conditioning is None:
                 output = network(rows, times)

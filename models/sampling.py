@@ -31,7 +31,10 @@ from dataclasses import dataclass
 from math import inf, log, sqrt
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
+
+from models.diffusion import timestep_at
 
 KINDS = ("ddim", "ddpm", "dpmsolver++2m")
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -43,10 +46,12 @@ class History(NamedTuple):
     Attributes:
         x_0: like x_t, as it was predicted there.
         t: its timestep.
+        a_t: its level, where that is not the chain's at t.
     """
 
     x_0: Tensor
     t: int
+    a_t: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,11 +89,13 @@ class Sampler:
         """Whether a move needs noise, except the last one of a chain, which never does."""
         return self.kind == "ddpm" or (self.kind == "ddim" and self.eta > 0)
 
-    def remember(self, x_t: Tensor, output: Tensor, t: int) -> History | None:
+    def remember(
+        self, x_t: Tensor, output: Tensor, t: int, a_t: float | None = None
+    ) -> History | None:
         """What the move after the next one needs of a step, if anything; arguments as `move`."""
         if self.kind != "dpmsolver++2m":
             return None
-        return History(self._x_0(x_t, output, self._level(t)), t)
+        return History(self._x_0(x_t, output, self._level(t, a_t)), t, a_t)
 
     def move(
         self,
@@ -98,6 +105,7 @@ class Sampler:
         s: int | None,
         noise: Tensor | None = None,
         previous: History | None = None,
+        levels: tuple[float | None, float | None] = (None, None),
     ) -> Tensor:
         """Move from timestep t to s. Every image moves by itself, to the bit.
 
@@ -108,6 +116,7 @@ class Sampler:
             s: in 0 .. t - 1, or None for a_s = 1.
             noise: like x_t, standard normal; needed if `adds_noise` and s is a timestep.
             previous: what `remember` gave at the step before; None at the first step.
+            levels: a_t and a_s, where they are not the chain's at t and s.
 
         Returns:
             x_s, like x_t.
@@ -117,7 +126,9 @@ class Sampler:
                 predicted where nothing of x_0 is left (a_t = 0).
         """
         self._check_falling(t, s, previous)
-        a_t, a_s = self._level(t), self._level(s)
+        a_t, a_s = self._level(t, levels[0]), self._level(s, levels[1])
+        if not a_t < a_s:
+            raise ValueError(f"a move from level {a_t} to {a_s}; expected rising levels")
         x_0 = self._x_0(x_t, output, a_t)
         if self.kind == "dpmsolver++2m":
             rate = sqrt((1 - a_s) / (1 - a_t))
@@ -157,11 +168,20 @@ class Sampler:
     def _extrapolated(self, x_0: Tensor, a_t: float, a_s: float, previous: History) -> Tensor:
         """x_0 half way between t and s in lambda, along the line through r and t."""
         now = _lambda(a_t)
-        share = (_lambda(a_s) - now) / (now - _lambda(self._level(previous.t))) / 2
+        share = (_lambda(a_s) - now) / (now - _lambda(self._level(previous.t, previous.a_t))) / 2
         return x_0 + share * (x_0 - previous.x_0)
 
-    def _level(self, t: int | None) -> float:
+    def told(self, t: int, a_t: float | None = None) -> int | float:
+        """What the network is told at a step: t, or the timestep that has its level."""
+        if a_t is None:
+            return t
+        level = torch.tensor(a_t, dtype=torch.float64)
+        return timestep_at(level, self.alphas_cumprod).item()
+
+    def _level(self, t: int | None, a_t: float | None = None) -> float:
         """The cumulative alpha of a timestep, or of the end of the chain."""
+        if a_t is not None:
+            return a_t
         return 1.0 if t is None else self.alphas_cumprod[t].item()
 
     def _check_falling(self, t: int, s: int | None, previous: History | None) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
+from diffusers import UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from torch import nn
 
@@ -50,7 +51,8 @@ def build_supernet(
 
     Args:
         network: arguments of `models.networks.unet`, the width apart; or, under `kind` "imputer",
-            of `models.imputer.imputer`.
+            of `models.imputer.imputer`; or, under "diffusers", the config of any `UNet2DModel`,
+            which has one width.
         widths: the allowed widths, 1 among them.
         seed: of the initial weights.
         private_norms: whether each width has norms of its own.
@@ -73,6 +75,9 @@ def builder(
         network: as for `build_supernet`.
         private_norms: whether each width has norms of its own.
     """
+    if "diffusers" in network:
+        own = network["diffusers"]
+        return lambda width: UNet2DModel.from_config(own), lambda full: {}
     sizes = {key: value for key, value in network.items() if key != "kind"}
     make, parts = BUILDERS[network.get("kind", "unet")]
     return lambda width: make(**sizes, width=width), partial(parts, private_norms=private_norms)

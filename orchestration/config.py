@@ -81,6 +81,21 @@ ADDED: dict[str, Json] = {
     "train.dtype": "float32",
     "train.tf32": False,
     "score.tf32": False,
+    "search.warm_start": None,
+    "mask.steps": [20, 10, 5],
+    "mask.weights": "frozen",
+    "mask.form": "respaced",
+    "mask.reward": "quality",
+    "mask.candidates": 50,
+    "mask.draws": "pivotal",
+    "mask.masks": 16,
+    "mask.rate": 0.1,
+    "mask.updates": 20,
+    "mask.ramp": [0.0, 0.6],
+    "mask.evaluations": None,
+    "mask.elbo_share": 0.2,
+    "mask.num_images": 50,
+    "mask.seed": 0,
 }
 """Keys that came later than others, each with the value that changes nothing.
 

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from orchestration.journal import Record
 
-Step = tuple[int, float]
+Step = tuple[int, float] | tuple[int, float, float]
 
 
 class Unit(NamedTuple):
@@ -63,7 +63,7 @@ class Cost:
 
     def of(self, steps: Sequence[Step]) -> float:
         """Of these steps; the same for the same widths in any order, to the last bit."""
-        return fsum([self.of_sample, *(self.of_step[width] for _, width in steps)])
+        return fsum([self.of_sample, *(self.of_step[width] for _, width, *_ in steps)])
 
     def of_record(self, record: Record) -> float:
         """Of a scored candidate."""

@@ -39,6 +39,7 @@ from orchestration.tracking_store import identity_of
 from orchestration.training import train
 from orchestration.training_state import Row
 from orchestration.trial import run_search
+from orchestration.warm_start import read_warm_start
 
 Say = Callable[[str], None]
 
@@ -172,7 +173,10 @@ def open_search(config: Config, run: RunDirectory, chosen: Setting) -> tuple[Pro
     if config.search.cost == "latency" and latency is None:
         raise DataError(f"{run.plan}: expected latencies, under 'latency_ms' and 'beside_ms'")
     space = setting.space(config)
-    problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency)
+    kept = None
+    if config.search.warm_start is not None:
+        kept = read_warm_start(config.search.warm_start, space.grid)
+    problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency, kept)
     return problem, Journal(run.journal, search_fingerprint(config, chosen, problem.cost))
 
 

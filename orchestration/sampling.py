@@ -53,7 +53,7 @@ def sample_images(
             does not know the label.
     """
     settle(device)
-    widths = {width for _, width in schedule.steps}
+    widths = {width for _, width, *_ in schedule.steps}
     check_fits(supernet_folder, schedule, widths)
     check_imputes(supernet_folder, False)
     supernet = load_supernet(supernet_folder)

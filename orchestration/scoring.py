@@ -144,7 +144,7 @@ def score_schedules(
         A MEMBER for each schedule, with what `latency.json` has of it if timed, and what a front
         says of its numbers.
     """
-    setting.check_fits(supernet, chain, {width for steps in schedules for _, width in steps})
+    setting.check_fits(supernet, chain, {width for steps in schedules for _, width, *_ in steps})
     images = data.prepare(config.data, run.cache)
     check_features(config, images.header)
     check_number(num_images, images.header)

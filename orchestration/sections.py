@@ -275,6 +275,7 @@ class Search(Section):
 
     `segments` is the most pieces of a schedule, and means something in the space `segments` alone.
     Of time series `num_images` counts windows, and each is sampled `num_samples` times.
+    `warm_start` is a run of `jobs.mask` (or its `s.parquet`): where first guesses come from.
     """
 
     optimizer: Literal["nsga2", "de", "one-plus-one", "random"] = "nsga2"
@@ -294,6 +295,7 @@ class Search(Section):
     patience: Count | None = None
     racing: bool = False
     max_images: Count | None = None
+    warm_start: Annotated[Path, Field(strict=False)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> "Search":
@@ -302,11 +304,56 @@ class Search(Section):
             named = ", ".join(f"search.{rule}" for rule in rules)
             expected = f"a stopping rule: at least one of {named}"
             raise wrong("search.budget", None, expected)
+        if self.warm_start is not None and self.space == "segments":
+            expected = "per-step or timesteps where search.warm_start is set"
+            raise wrong("search.space", self.space, expected)
+        if self.warm_start is not None and self.optimizer == "random":
+            expected = "another than random, which has no first guesses, where it is set"
+            raise wrong("search.warm_start", str(self.warm_start), expected)
         if self.max_images is not None and not self.racing:
             raise wrong("search.max_images", self.max_images, "null where search.racing is false")
         if self.max_images is not None and self.max_images < self.num_images:
             expected = f"at least search.num_images ({self.num_images})"
             raise wrong("search.max_images", self.max_images, expected)
+        return self
+
+
+class Mask(Section):
+    """Learning which steps to keep (`jobs.mask`): a schedule for each number of `steps`.
+
+    `weights` are a trained network's as they are (frozen), the same learning on (tuned), or learnt
+    with the mask from the start (scratch). `evaluations` are network calls x images, at most;
+    null: 2 for each training image, and for scratch what `train` asks for.
+    """
+
+    steps: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] = (20, 10, 5)
+    weights: Literal["frozen", "tuned", "scratch"] = "frozen"
+    form: Literal["respaced", "literal"] = "respaced"
+    reward: Literal["elbo", "quality"] = "quality"
+    candidates: Count = 50
+    draws: Literal["pivotal", "independent"] = "pivotal"
+    masks: Annotated[int, Field(ge=2)] = 16
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    updates: Count = 20
+    ramp: Annotated[tuple[Share, Share], Field(strict=False)] = (0.0, 0.6)
+    evaluations: Count | None = None
+    elbo_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    num_images: Annotated[int, Field(ge=2)] = 50
+    seed: Seed = 0
+
+    @field_validator("steps")
+    @classmethod
+    def _check_steps(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(steps)) != len(steps):
+            raise wrong("mask.steps", steps, "distinct numbers of steps")
+        return tuple(sorted(steps, reverse=True))
+
+    @model_validator(mode="after")
+    def _check(self) -> "Mask":
+        if self.ramp[0] >= self.ramp[1]:
+            raise wrong("mask.ramp", self.ramp, "[start, end], shares of the iterations, rising")
+        if self.steps[0] > self.candidates:
+            raise wrong("mask.steps", self.steps, f"at most mask.candidates ({self.candidates})")
         return self
 
 
@@ -377,6 +424,7 @@ class Config(Section):
     features: Features = Features()
     sampler: Sampler = Sampler()
     search: Search
+    mask: Mask = Mask()
     score: Score = Score()
     tracking: Tracking = Tracking()
     ray: Ray = Ray()

@@ -90,11 +90,11 @@ def train(
     """
     asked = _asked(config, data_folder)
     if not _is_trained(out / SUPERNET, asked):
-        folder = out / CHECKPOINTS / _run_name(asked)
-        state = _resumed(folder)
+        folder = out / CHECKPOINTS / run_name(asked)
+        state = resumed(folder)
         if state is None or state.iteration < config.train.iterations:
             fit(config, data_folder, folder, on_progress, say)
-            state = _resumed(folder)
+            state = resumed(folder)
         if state is None:
             raise MachineError(
                 f"{folder}: the training has left no checkpoint here; expected storage that all"
@@ -113,9 +113,9 @@ def _asked(config: Config, data_folder: Path) -> dict[str, Json]:
     return {"training": fingerprint(config, *SUPERNET_SECTIONS), "data": data}
 
 
-def _run_name(asked: dict[str, Json]) -> str:
+def run_name(asked: dict[str, Json], files: tuple[str, ...] = CODE) -> str:
     """A fingerprint of what is asked for and of the code that computes it."""
-    code = {name: sha256_of(ROOT / name) for name in CODE}
+    code = {name: sha256_of(ROOT / name) for name in files}
     versions = {package: version(package) for package in ("torch", "diffusers")}
     content = canonical_json({**asked, "code": code, "versions": versions})
     return hashlib.sha256(content).hexdigest()[:12]
@@ -132,7 +132,7 @@ def _is_trained(folder: Path, asked: dict[str, Json]) -> bool:
     return all(meta.get(key) == value for key, value in asked.items())
 
 
-def _resumed(folder: Path) -> TrainingState | None:
+def resumed(folder: Path) -> TrainingState | None:
     """The newest checkpoint; all else in `folder`, Ray Train's own files too, is removed."""
     newest = newest_checkpoint(folder)
     clear_except(folder, newest)

@@ -42,7 +42,28 @@ def fit(
     on_progress: Callable[[Row], None],
     say: Say = log.warning,
 ) -> None:
-    """Runs Ray Train until the last checkpoint is written.
+    """Trains a supernet on Ray Train, until the last checkpoint is written; see `run_workers`."""
+    blocks = share(config, data_folder)  # every worker takes all of them
+    num_classes = read_header(data_folder).num_classes
+    of_worker = partial(work, config, folder, blocks, num_classes)
+    run_workers(of_worker, config, folder, on_progress, say)
+
+
+def run_workers(
+    work: Callable[[], StepwiseError | None],
+    config: Config,
+    folder: Path,
+    on_progress: Callable[[Row], None],
+    say: Say = log.warning,
+) -> None:
+    """Runs Ray Train until every worker has returned.
+
+    Args:
+        work: called in each worker; says why there is no use in going on, if there is none.
+        config: its `train` says how many workers.
+        folder: of the checkpoints and reports.
+        on_progress: called with each report.
+        say: takes lines on what is awaited, where the cluster is full.
 
     Raises:
         Diverged: a loss is not finite.
@@ -58,9 +79,8 @@ def fit(
     patience = Patience(what, needed, say, config.ray.patience_s, free_now)
     if workers.use_gpu:
         check_gpu(workers, patience)
-    blocks = share(config, data_folder)  # every worker takes all of them
     trainer = TorchTrainer(
-        partial(work, config, folder, blocks, read_header(data_folder).num_classes),
+        work,
         scaling_config=workers.scaling(),
         torch_config=TorchConfig(backend="nccl" if workers.use_gpu else "gloo"),
         run_config=ray.train.RunConfig(

@@ -160,6 +160,31 @@ def mutate(
     return genome
 
 
+def toward(
+    genome: np.ndarray, rng: RandomState, num_widths: int, kept: np.ndarray
+) -> np.ndarray:
+    """One to three steps are dropped or taken in as probabilities of being kept say.
+
+    What is dropped is drawn by 1 - kept from the kept steps, what is taken in by kept from the
+    others, at the width of the nearest kept step: as many of each, more or less one.
+
+    Args:
+        genome: (S,).
+        rng: random.
+        num_widths: K.
+        kept: float (S,) in [0, 1], of each timestep.
+    """
+    child = genome.copy()
+    number = 1 + rng.randint(3)
+    for is_kept, weights in ((True, 1 - kept), (False, kept)):
+        weights = np.where((genome > 0) == is_kept, weights, 0.0)
+        chosen = min(max(number + rng.randint(-1, 2), 0), np.count_nonzero(weights))
+        if chosen:
+            places = rng.choice(len(genome), chosen, replace=False, p=weights / weights.sum())
+            child[places] = 0 if is_kept else nearest_widths(genome)[places]
+    return child
+
+
 def crossover(first: np.ndarray, second: np.ndarray, rng: RandomState) -> np.ndarray:
     """A child (S,) with a segment from `second`, the rest from `first`.
 

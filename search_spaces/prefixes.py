@@ -7,7 +7,8 @@ costs is then the number of distinct non-empty prefixes, that is, the nodes of i
 
 from collections.abc import Iterable, Sequence
 
-Step = tuple[int, float]
+Step = tuple[int, float] | tuple[int, float, float]
+"""(t, width), and alpha_cumprod where it isn't the chain's own at t."""
 
 
 def count_calls(schedules: Iterable[Sequence[Step]], known: Iterable[Sequence[Step]] = ()) -> int:

@@ -8,7 +8,8 @@ The JSON form is the contract "step-schedule/1":
 
 with timesteps in sampling order, strictly falling. The last move goes to alpha_cumprod = 1. Keys
 that are only there where they differ from what they would be otherwise:
-"rescale_zero_terminal_snr" (false), "guidance" (1).
+"rescale_zero_terminal_snr" (false), "guidance" (1), and of a step "alpha_cumprod" (the chain's at
+t).
 """
 
 import hashlib
@@ -30,6 +31,7 @@ SPACINGS = ("leading", "trailing")
 CHAIN_KEYS = ("num_train_timesteps", "betas", "prediction", "sampler", "eta", "clip_sample")
 OPTIONAL: dict[str, bool | float] = {"rescale_zero_terminal_snr": False, "guidance": 1.0}
 STEP_KEYS = ("t", "width")
+LEVEL = "alpha_cumprod"
 
 
 def even_grid(
@@ -69,6 +71,8 @@ class StepSchedule:
         eta: DDIM's share of ancestral noise, 0 to 1.
         clip_sample: whether the predicted x_0 is clipped to [-1, 1].
         steps: (t, width) in sampling order; t strictly falling within 0 .. T-1, width in (0, 1].
+            A step whose noise is not the chain's at t is (t, width, alpha_cumprod), the latter in
+            (0, 1) and rising; the network is told the timestep that has this level.
         rescale_zero_terminal_snr: whether the chain ends in noise alone, so that alpha_cumprod is
             0 at T-1. There a network that predicts epsilon can't run.
         guidance: scale of classifier-free guidance, above 0; 1 is none. Else the network is
@@ -132,14 +136,15 @@ class StepSchedule:
 
         Raises ValueError if the table lacks one of the schedule's widths.
         """
-        missing = sorted({width for _, width in self.steps} - set(table))
+        missing = sorted({width for _, width, *_ in self.steps} - set(table))
         if missing:
             raise ValueError(f"schedule: widths {missing} are not in the table {sorted(table)}")
-        return self.calls_per_step * sum(table[width] for _, width in self.steps)
+        return self.calls_per_step * sum(table[width] for _, width, *_ in self.steps)
 
     def to_json(self) -> dict[str, object]:
         """The schedule as a JSON object of the format above."""
-        steps = [{"t": t, "width": width} for t, width in self.steps]
+        keys = (*STEP_KEYS, LEVEL)
+        steps = [dict(zip(keys, step, strict=False)) for step in self.steps]
         chain = {k: getattr(self, k) for k in CHAIN_KEYS}
         chain |= {k: getattr(self, k) for k in OPTIONAL if getattr(self, k) != OPTIONAL[k]}
         return {"format": FORMAT, **chain, "steps": steps}
@@ -153,8 +158,11 @@ class StepSchedule:
             _refuse("format", name, repr(FORMAT))
         if not isinstance(fields["steps"], list):
             _refuse("steps", fields["steps"], "a list of {t, width}")
-        rows = [_fields(s, STEP_KEYS, f"steps[{i}]") for i, s in enumerate(fields["steps"])]
-        fields["steps"] = tuple((row["t"], row["width"]) for row in rows)
+        rows = [
+            _fields(s, STEP_KEYS, f"steps[{i}]", (LEVEL,)) for i, s in enumerate(fields["steps"])
+        ]
+        keys = (*STEP_KEYS, LEVEL)
+        fields["steps"] = tuple(tuple(row[k] for k in keys if k in row) for row in rows)
         return cls(**fields)
 
     def _check_rescaled(self) -> None:
@@ -174,14 +182,19 @@ def _checked_steps(steps: object, num_train_timesteps: int) -> tuple[Step, ...]:
     if not isinstance(steps, tuple | list) or not steps:
         _refuse("steps", steps, "at least one (t, width)")
     checked: list[Step] = []
-    below = num_train_timesteps
-    for i, (t, width) in enumerate(steps):
+    below, above = num_train_timesteps, 0.0
+    for i, (t, width, *level) in enumerate(steps):
         t, width = _integer(t, f"steps[{i}].t"), _number(width, f"steps[{i}].width")
         if not 0 <= t < below:
             _refuse(f"steps[{i}].t", t, f"0 to {below - 1} (timesteps fall strictly)")
         if not 0 < width <= 1:
             _refuse(f"steps[{i}].width", width, "a number above 0, at most 1")
-        checked.append((t, width))
+        for alpha_cumprod in level:
+            value = _number(alpha_cumprod, f"steps[{i}].{LEVEL}")
+            if not above < value < 1:
+                _refuse(f"steps[{i}].{LEVEL}", value, f"above {above:g}, below 1 (levels rise)")
+            above = value
+        checked.append((t, width, *([above] if level else [])))
         below = t
     return tuple(checked)
 

@@ -12,6 +12,7 @@ from models.diffusion import (
     linear_betas,
     noise_levels,
     quadratic_betas,
+    timestep_at,
     velocity,
     zero_terminal,
 )
@@ -106,3 +107,13 @@ def test_steps_of_the_chain_compose_to_one():
 def test_bad_betas(bad):
     with pytest.raises(ValueError, match="expected"):
         linear_betas(*bad)
+
+
+def test_the_timestep_of_a_level_is_the_chains_own_and_between_two_of_them():
+    levels = noise_levels(1000, "linear")
+    found = timestep_at(levels, levels)
+    torch.testing.assert_close(found, torch.arange(1000.0, dtype=torch.float64))
+    between = timestep_at((levels[500:501] + levels[501:502]) / 2, levels)
+    assert 500.4 < between.item() < 500.6
+    ends = timestep_at(torch.tensor([1e-9, 1 - 1e-9], dtype=torch.float64), levels)
+    assert ends.tolist() == [999, 0]

@@ -348,3 +348,28 @@ def test_a_state_above_the_limit_is_not_kept():
     states.put(0, range(4), 1, State(x, x))
     assert states.get(0, range(4), 1) is None
     assert (states.bytes, states.calls, states.hits) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("sampler", [DDIM, DPM], ids=["ddim", "dpm"])
+def test_a_step_with_the_level_of_another_timestep_is_that_timestep(sampler):
+    def network(x, t):
+        return torch.tanh(x + t[:, None, None, None] / 100)
+
+    levels = sampler.alphas_cumprod
+    plain = [(90, 1.0), (50, 1.0), (7, 1.0)]
+    moved = [(95, 1.0, levels[90].item()), (60, 1.0, levels[50].item()), (7, 1.0)]
+    found = dict(
+        sample_population(
+            {1.0: network}, sampler, [plain, moved, plain[1:]],
+            seed=SEED, images=range(5), shape=SHAPE, batch=BATCH,
+        )
+    )  # fmt: skip
+    torch.testing.assert_close(found[0], found[1])
+    assert not torch.allclose(found[0], found[2])
+    with pytest.raises(ValueError, match="expected rising levels"):
+        list(
+            sample_population(
+                {1.0: network}, sampler, [[(90, 1.0, 0.99), (50, 1.0)]],
+                seed=SEED, images=range(5), shape=SHAPE, batch=BATCH,
+            )
+        )  # fmt: skip

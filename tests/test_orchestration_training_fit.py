@@ -113,7 +113,7 @@ def test_a_killed_worker_changes_no_bit(two_workers, digits, tmp_path):
 def test_a_new_driver_goes_on_bit_by_bit(ray_cluster, digits, tmp_path):
     """The first driver's end left half a checkpoint and a torn list of Ray Train's own."""
     config = load()
-    folder = tmp_path / "training" / training._run_name(training._asked(config, digits))
+    folder = tmp_path / "training" / training.run_name(training._asked(config, digits))
     here = train_here(config, digits, lambda state: write_checkpoint(folder, state))
     (folder / "checkpoint-00000040" / "state.json").unlink()
     (folder / "checkpoint-00000030" / "state.safetensors").write_bytes(b"torn")
@@ -131,7 +131,7 @@ def test_a_finished_training_returns_at_once(two_workers, digits, monkeypatch):
     out, rows = two_workers
     monkeypatch.setattr(training, "fit", None)
     assert train(load("train.num_workers=2"), digits, out, None) == rows
-    monkeypatch.setattr(training, "_run_name", None)  # nor does newer code train it again
+    monkeypatch.setattr(training, "run_name", None)  # nor does newer code train it again
     assert train(load("train.num_workers=2"), digits, out, None) == rows
 
 

@@ -186,3 +186,31 @@ def test_macs_are_summed_by_width():
     assert schedule.macs({1.0: 100, 0.5: 19, 0.25: 7}) == 119
     with pytest.raises(ValueError, match=r"\[0\.5\]"):
         schedule.macs({1.0: 100})
+
+
+def test_a_step_may_carry_its_own_level():
+    steps = [{"t": 900, "width": 1.0, "alpha_cumprod": 0.1}, {"t": 40, "width": 1.0}]
+    schedule = StepSchedule.from_json({**CONTRACT, "steps": steps})
+    assert schedule.steps == ((900, 1.0, 0.1), (40, 1.0))
+    assert schedule.to_json()["steps"] == steps
+    assert schedule.macs({1.0: 3}) == 6
+    plain = StepSchedule.from_json({**CONTRACT, "steps": [{"t": 900, "width": 1.0}, steps[1]]})
+    assert plain.key != schedule.key
+
+
+@pytest.mark.parametrize(
+    ("levels", "message"),
+    [
+        ((0.5, 0.4), r"steps\[1\].alpha_cumprod is 0.4, expected above 0.5, below 1"),
+        ((0.0, 0.4), r"steps\[0\].alpha_cumprod is 0.0, expected above 0"),
+        ((0.5, 1.0), r"steps\[1\].alpha_cumprod is 1.0, expected above 0.5, below 1"),
+        (("x", 0.4), r"steps\[0\].alpha_cumprod is 'x', expected a finite number"),
+    ],
+)
+def test_levels_rise_between_0_and_1(levels, message):
+    steps = [
+        {"t": t, "width": 1.0, "alpha_cumprod": level}
+        for t, level in zip((9, 4), levels, strict=True)
+    ]
+    with pytest.raises(ValueError, match=message):
+        StepSchedule.from_json({**CONTRACT, "steps": steps})

@@ -1,0 +1,60 @@
+"""Networks that were trained elsewhere: any diffusers `UNet2DModel` as a supernet of one width."""
+
+from pathlib import Path
+
+from diffusers import UNet2DModel
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file
+
+from orchestration.checkpoints import build_supernet, save_supernet
+from orchestration.config import Config, decisive
+from orchestration.errors import DataError
+from orchestration.files import MANIFEST, Json, read_json, sha256_of
+
+CONFIG = "config.json"
+
+
+def ensure_known(folder: Path, target: Path, config: Config) -> Path:
+    """The folder of a supernet: `folder` itself, or `target`, where a foreign network is put.
+
+    Args:
+        folder: of a supernet, or what `UNet2DModel.save_pretrained` writes (safetensors).
+        target: written where `folder` is no supernet of ours, unless it is there already.
+        config: its `diffusion` is the chain that the network is taken to have been trained on.
+
+    Raises:
+        DataError: it is neither, or conditional, or its weights are not those of its config.
+    """
+    if (folder / MANIFEST).exists():
+        return folder
+    weights = folder / SAFETENSORS_WEIGHTS_NAME
+    origin = sha256_of(weights)
+    if (target / MANIFEST).exists():
+        return target
+    network = _description(folder)
+    supernet = build_supernet(network, (1.0,))
+    try:
+        supernet.full.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise DataError(f"{weights} does not fit {CONFIG}: {error}") from error
+    chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
+    save_supernet(target, supernet.eval(), network, {"diffusion": chain, "origin": origin})
+    return target
+
+
+def _description(folder: Path) -> dict[str, Json]:
+    content = read_json(folder / CONFIG)
+    found = content.get("_class_name") if isinstance(content, dict) else None
+    if found != UNet2DModel.__name__:
+        raise DataError(f"{folder / CONFIG}: got _class_name {found!r}, expected 'UNet2DModel'")
+    if content.get("class_embed_type") or content.get("num_class_embeds"):
+        raise DataError(f"{folder / CONFIG}: expected a network that is told no labels")
+    sizes = {"image_size": content.get("sample_size"), "channels": content.get("in_channels")}
+    outwards = content.get("out_channels")
+    if not isinstance(sizes["image_size"], int) or outwards != sizes["channels"]:
+        raise DataError(
+            f"{folder / CONFIG}: got sample_size {sizes['image_size']!r}, in_channels"
+            f" {sizes['channels']} and out_channels {outwards}; expected a number, and as many"
+            " channels out as in"
+        )
+    return {**sizes, "diffusers": {k: v for k, v in content.items() if not k.startswith("_")}}

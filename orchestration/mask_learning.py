@@ -1,0 +1,105 @@
+"""Learning s from the ELBO: its rewards cost no network call of their own.
+
+In a chain whose network is told the level, the error of a prediction depends on the level alone.
+So one running curve of errors over levels, to which every row of every iteration adds, gives the
+ELBO of any mask: all masks of an update are compared on the same images and noise, and where the
+network is frozen, on all that were seen so far.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from models.elbo import ErrorCurve, negative_elbo
+from models.masking import (
+    at_equal_count,
+    budget_at,
+    draw_masks,
+    explored,
+    natural_step,
+    project,
+    ranked,
+)
+from orchestration.mask_plan import Chain
+from orchestration.sections import Mask
+
+MEMORY = 0.99
+"""What the error curve of a network that learns keeps at each iteration."""
+
+
+class MaskLearner:
+    """s for each number of steps, and the error curve that it learns from.
+
+    Attributes:
+        s: float64 (K, S), one row for each of `settings.steps`; it starts at 1.
+        curve: of errors.
+        num_updates: done so far.
+
+    Args:
+        settings: `mask` of the configuration.
+        chain: the candidates.
+        second_moment: mean of x_0^2.
+        num_updates: of the whole learning, which the ramp is a share of.
+    """
+
+    def __init__(
+        self, settings: Mask, chain: Chain, second_moment: float, num_updates: int
+    ) -> None:
+        self.settings, self.chain, self.second_moment = settings, chain, second_moment
+        self.total = num_updates
+        size = len(chain.timesteps)
+        self.s = torch.ones(len(settings.steps), size, dtype=torch.float64)
+        self.curve = ErrorCurve(chain.grid, 1.0 if settings.weights == "frozen" else MEMORY)
+        self.num_updates = 0
+
+    def costs(self, masks: Tensor) -> Tensor:
+        """The negative ELBO under masks (M, S), by the curve: float64 (M,)."""
+        levels = self.chain.levels(masks)
+        return negative_elbo(masks, levels, self.curve(levels), self.second_moment)
+
+    def update(self) -> None:
+        """One step of s for each number of steps, and its projection onto the budget."""
+        settings = self.settings
+        share = (self.num_updates + 1) / self.total
+        for row, num_steps in enumerate(settings.steps):
+            chances = explored(self.s[row], share)
+            masks = self._draw(chances, row, settings.masks, self.num_updates)
+            budget = budget_at(share, *settings.ramp, self.s.shape[1], num_steps)
+            slack = budget - self.s[row].sum().item()
+            advantage = ranked(at_equal_count(self.costs(masks), masks, slack))
+            stepped = natural_step(self.s[row], masks, advantage, settings.rate)
+            self.s[row] = project(stepped, budget)
+        self.num_updates += 1
+
+    def draw(self, row: int, num_masks: int, stream: int) -> Tensor:
+        """Masks for one number of steps: bool (num_masks, S)."""
+        return self._draw(self.s[row], row, num_masks, stream)
+
+    def _draw(self, chances: Tensor, row: int, num_masks: int, stream: int) -> Tensor:
+        settings = self.settings
+        return draw_masks(
+            chances, num_masks,
+            seed=settings.seed, stream=stream * len(settings.steps) + row, draws=settings.draws,
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that changes."""
+        return {"s": self.s, "curve": self.curve.sums, "updates": torch.tensor(self.num_updates)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Goes on from what `state` gave."""
+        self.s, self.curve.sums = state["s"].clone(), state["curve"].clone()
+        self.num_updates = int(state["updates"])
+
+
+def kept_rows(masks: Tensor, units: Sequence[float] | Tensor) -> Tensor:
+    """A kept candidate of each row, uniform over them: int64 (n,).
+
+    Args:
+        masks: bool (n, S), each with a step.
+        units: (n,) uniform in [0, 1).
+    """
+    counts = masks.sum(dim=1)
+    nth = (torch.as_tensor(units) * counts).long().clamp(max=counts - 1)
+    return (masks.cumsum(dim=1) > nth[:, None]).long().argmax(dim=1)

@@ -1,0 +1,260 @@
+"""What one worker does to learn which steps to keep, wherever it runs.
+
+An iteration evaluates the network on a batch: one row an image at levels spread evenly over the
+candidates where the weights are frozen; else two rows an image, each at a step kept by one of two
+masks, on the same noise, and the weights learn from them (Zhang et al., ICML 2024: weights and
+mask together). Then s takes `mask.updates` steps. All workers hold the same s: what they add to
+the error curve is summed.
+
+As in `training_loop`, randomness is a function of position, and a resumed learning ends with the
+same bits.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from models.diffusion import add_noise, velocity
+from models.ema import Ema
+from models.noise import normal, uniform_integers
+from models.supernet import predict
+from orchestration.config import Config
+from orchestration.mask_learning import MaskLearner, kept_rows
+from orchestration.mask_plan import Budgets, make_chain
+from orchestration.training_batches import image_indices
+from orchestration.training_loop import Diverged, learning_rate
+from orchestration.training_state import Row, TrainingState
+
+NOISE = 10 << 32
+"""Upper half of the seed of this noise: training, scoring and the drawing of masks have others."""
+
+
+SHOWN = 60
+"""How often s is noted for the heat map."""
+
+
+class MaskTraining:
+    """One worker's part.
+
+    Attributes:
+        learner: s and the error curve.
+        network: of width 1, as it is.
+        ema: of its weights; None where they are frozen.
+        history: (updates done, s) so far, about SHOWN times in all.
+        evaluations: network calls x images so far, by all workers.
+
+    Args:
+        config: of the run.
+        budgets: of `plan_budgets`.
+        images: uint8 (n, C, H, W), all of them; the network runs on their device.
+        network: predicts eps or v of (x_t, t); with labels, of (x_t, t, no_label).
+        worker: which one this is, from 0.
+        num_workers: how many there are; above 1, torch's process group is up.
+        no_label: what a conditional network is told of an image without a label.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        budgets: Budgets,
+        images: Tensor,
+        network: nn.Module,
+        worker: int = 0,
+        num_workers: int = 1,
+        no_label: int | None = None,
+    ) -> None:
+        self.config, self.budgets, self.images = config, budgets, images
+        self.num_workers, self.no_label = num_workers, no_label
+        self.train = config.train.model_copy(
+            update={
+                "iterations": budgets.iterations,
+                "warmup_iterations": min(config.train.warmup_iterations, budgets.iterations // 10),
+            }
+        )
+        share = budgets.batch_size / num_workers
+        self.batch_rows = range(round(worker * share), round((worker + 1) * share))
+        self.weight = len(self.batch_rows) / share
+        self.chain = make_chain(config)
+        moment = (images.double() / 127.5 - 1).square().mean().item()
+        updates = config.mask.updates * budgets.iterations
+        self.learner = MaskLearner(config.mask, self.chain, moment, updates)
+        self.network = network.to(images.device).train(self.learns)
+        self.replica = self.network
+        self.ema, self.optimizer = None, None
+        if self.learns:
+            self.network.requires_grad_(True)
+            if num_workers > 1:
+                self.replica = DistributedDataParallel(self.network)
+            self.optimizer = torch.optim.Adam(
+                self.network.parameters(), lr=self.train.learning_rate, fused=True
+            )
+            self.ema = Ema(self.network, self.train.ema_decay)
+        self.iteration, self.evaluations = 0, 0
+        self.history: list[tuple[int, Tensor]] = [(0, self.learner.s.clone())]
+        self.rows: list[Row] = []
+
+    @property
+    def learns(self) -> bool:
+        """Whether the weights do."""
+        return self.config.mask.weights != "frozen"
+
+    def step(self) -> float:
+        """One iteration; the mean squared error of the prediction.
+
+        Raises:
+            Diverged: it is no number.
+        """
+        positions = self._positions()
+        levels, told = self._levels(positions)
+        x_0, eps = self._images(positions)
+        with torch.set_grad_enabled(self.learns):
+            target = velocity(x_0, eps, levels.to(x_0.device)) if self._is_v else eps
+            x_t = add_noise(x_0, eps, levels.to(x_0.device))
+            inputs = (x_t, told.to(x_0.device))
+            if self.no_label is not None:
+                inputs += (torch.full((len(x_t),), self.no_label, device=x_0.device),)
+            output = predict(self.replica, *inputs) if len(x_t) else x_t
+            errors = (output - target).square().flatten(1).mean(dim=1)
+        if self.learns and len(positions):
+            self._learn(errors.mean() * self.weight)
+        found = errors.detach().cpu().double()
+        # Of v the error is that of eps divided by the level
+        added = self.learner.curve.tally(levels, found * levels if self._is_v else found)
+        sums = torch.cat([added.flatten(), torch.stack([found.sum(), torch.tensor(len(found))])])
+        if self.num_workers > 1:
+            sums = sums.to(self.images.device)
+            torch.distributed.all_reduce(sums)
+            sums = sums.cpu()
+        loss = (sums[-2] / sums[-1]).item()
+        if not math.isfinite(loss):
+            raise Diverged(
+                f"learning a mask diverged: the loss is {loss} at iteration {self.iteration};"
+                " expected a number: lower train.learning_rate"
+            )
+        self.learner.curve.add(sums[:-2].view(2, -1))
+        self.evaluations += int(sums[-1])
+        for _ in range(self.config.mask.updates):
+            self.learner.update()
+            if self.learner.num_updates % max(1, self.learner.total // SHOWN) == 0:
+                self.history.append((self.learner.num_updates, self.learner.s.clone()))
+        self.iteration += 1
+        return loss
+
+    def run(self, on_row: Callable[[Row], None], on_checkpoint: Callable[[], None]) -> None:
+        """Learns to the end; as `Training.run`."""
+        done, started, losses = self.iteration, time.monotonic(), []
+        while self.iteration < self.budgets.iterations:
+            losses.append(self.step())
+            saves = self._is_due(self.train.checkpoint_every)
+            if saves or self._is_due(self.train.report_every):
+                pace_s = (time.monotonic() - started) / (self.iteration - done)
+                row = Row(
+                    iteration=self.iteration,
+                    iterations=self.budgets.iterations,
+                    losses={1.0: math.fsum(losses) / len(losses)},
+                    images_per_s=self.budgets.batch_size / pace_s,
+                    seconds_left=pace_s * (self.budgets.iterations - self.iteration),
+                )
+                self.rows.append(row)
+                on_row(row)
+                losses.clear()
+            if saves:
+                on_checkpoint()
+
+    def state(self) -> TrainingState:
+        """Everything that a resumed learning needs."""
+        tensors = {f"mask/{name}": tensor for name, tensor in self.learner.state().items()}
+        tensors["history/updates"] = torch.tensor([at for at, _ in self.history])
+        tensors["history/s"] = torch.stack([s for _, s in self.history])
+        tensors["evaluations"] = torch.tensor(self.evaluations)
+        tensors["second_moment"] = torch.tensor(self.learner.second_moment, dtype=torch.float64)
+        if self.learns:
+            for name, parameter in self.network.named_parameters():
+                tensors[f"weights/{name}"] = parameter.detach()
+                for key, moment in self.optimizer.state[parameter].items():
+                    tensors[f"adam/{key}/{name}"] = moment
+            tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state().items()}
+        return TrainingState(self.iteration, tensors, tuple(self.rows))
+
+    @torch.no_grad()
+    def load(self, state: TrainingState) -> None:
+        """Goes on from what `state` gave."""
+        tensors = state.tensors
+        self.learner.load({name: tensors[f"mask/{name}"] for name in self.learner.state()})
+        places, values = tensors["history/updates"].tolist(), tensors["history/s"]
+        self.history = [(at, s.clone()) for at, s in zip(places, values, strict=True)]
+        self.evaluations = int(tensors["evaluations"])
+        self.iteration, self.rows = state.iteration, list(state.rows)
+        if not self.learns:
+            return
+        for name, parameter in self.network.named_parameters():
+            parameter.copy_(tensors[f"weights/{name}"])
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                moment = tensors[f"adam/{key}/{name}"]
+                here = moment.to(self.images.device).clone()
+                self.optimizer.state[parameter][key] = here
+        self.ema.load_state({name: tensors[f"ema/{name}"] for name in self.ema.state()})
+
+    @property
+    def _is_v(self) -> bool:
+        return self.config.diffusion.prediction == "v_prediction"
+
+    def _is_due(self, every: int) -> bool:
+        return self.iteration % every == 0 or self.iteration == self.budgets.iterations
+
+    def _positions(self) -> Tensor:
+        """Which rows of the iteration are this worker's: an image's follow each other."""
+        rows = torch.arange(
+            self.batch_rows.start * self.budgets.passes, self.batch_rows.stop * self.budgets.passes
+        )
+        if self.learns:
+            return rows
+        first = self.iteration * self.budgets.batch_size
+        return rows[first + rows < self.budgets.learning]
+
+    def _images(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """x_0 and eps of rows; the rows of an image have the same of both."""
+        of_image = positions // self.budgets.passes
+        first = self.iteration * self.budgets.batch_size
+        everyone = range(first, first + self.budgets.batch_size)
+        indices = image_indices(self.config.mask.seed, everyone, len(self.images))[of_image]
+        x_0 = self.images[indices.to(self.images.device)].float() / 127.5 - 1
+        seed = NOISE + self.config.mask.seed
+        eps = normal(seed, of_image, self.iteration, x_0.shape[1:], self.images.device)
+        return x_0, eps
+
+    def _levels(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels of rows, float64 (n,), and what the network is told there (n,)."""
+        size = len(self.chain.timesteps)
+        if not self.learns:
+            index = (self.iteration * self.budgets.batch_size + positions) % size
+            levels = self.chain.grid[index]
+            return levels, torch.tensor(self.chain.timesteps)[index]
+        num_lists = len(self.config.mask.steps)
+        masks = torch.cat(  # two for each number of steps; streams that no update has
+            [
+                self.learner.draw(row, 2, self.learner.total + self.iteration)
+                for row in range(num_lists)
+            ]
+        )
+        which = 2 * (positions // 2 % num_lists) + positions % 2
+        integers = uniform_integers(
+            NOISE + self.config.mask.seed, positions, self.iteration, 2**31
+        )
+        index = kept_rows(masks[which], integers.double() / 2**31)
+        levels = self.chain.levels(masks)[which, index]
+        return levels, self.chain.told(index, levels)
+
+    def _learn(self, loss: Tensor) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.iteration, self.train)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.train.clip_norm)
+        self.optimizer.step()
+        self.ema.update(self.network)

@@ -1,0 +1,122 @@
+"""What learning a mask consists of, worked out from the configuration: candidates and budgets."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.diffusion import noise_levels, timestep_at
+from models.elbo import mask_levels
+from orchestration.config import Config
+from orchestration.errors import ConfigError
+from search_spaces.prefixes import Step
+from search_spaces.schedule import even_grid
+
+
+@dataclass(frozen=True)
+class Budgets:
+    """Network calls x images, at most.
+
+    Args:
+        learning: for the errors that the ELBO is made of, and for training.
+        quality: for rewards from generated quality.
+        batch_size: images of an iteration.
+        passes: rows that an image makes in it: 2 where the network learns, one under each of two
+            masks on the same noise; else 1.
+    """
+
+    learning: int
+    quality: int
+    batch_size: int
+    passes: int
+
+    @property
+    def iterations(self) -> int:
+        """Of the learning; the last one may have fewer rows where the network is frozen."""
+        rows = self.batch_size * self.passes
+        return max(1, self.learning // rows if self.passes == 2 else -(-self.learning // rows))
+
+
+def plan_budgets(config: Config, num_images: int) -> Budgets:
+    """The budgets for a number of training images.
+
+    Raises:
+        ConfigError: too few evaluations for an iteration.
+    """
+    mask, train = config.mask, config.train
+    most = 2 * num_images if mask.evaluations is None else mask.evaluations
+    by_quality = mask.reward == "quality"
+    learning = int(most * mask.elbo_share) if by_quality else most
+    quality = most - learning if by_quality else 0
+    batch_size = min(train.batch_size, num_images)
+    if mask.weights == "frozen":
+        return Budgets(learning, quality, batch_size, 1)
+    if mask.weights == "scratch" and mask.evaluations is None:
+        learning, quality = 2 * batch_size * train.iterations, most * by_quality
+    if learning < 2 * batch_size:
+        raise ConfigError(
+            f"mask.evaluations: got {most}, expected at least an iteration's: twice"
+            f" train.batch_size ({batch_size}){', over mask.elbo_share' * by_quality}"
+        )
+    return Budgets(learning, quality, batch_size, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """The candidates, by rising timestep, and the levels that masks over them give.
+
+    Args:
+        timesteps: S of them.
+        alphas_cumprod: float64 (T,), of the training chain.
+        form: "respaced" or "literal".
+    """
+
+    timesteps: tuple[int, ...]
+    alphas_cumprod: Tensor
+    form: str
+
+    @property
+    def grid(self) -> Tensor:
+        """The training chain's levels at the candidates: float64 (S,)."""
+        return self.alphas_cumprod[list(self.timesteps)]
+
+    def levels(self, masks: Tensor) -> Tensor:
+        """The levels under masks (M, S): float64 (M, S)."""
+        return mask_levels(masks, self.grid, self.form)
+
+    def told(self, index: Tensor, levels: Tensor) -> Tensor:
+        """What the network is told at candidates (n,) of such levels (n,): timesteps (n,)."""
+        if self.form == "respaced":
+            return torch.tensor(self.timesteps)[index]
+        return timestep_at(levels, self.alphas_cumprod).float()
+
+    def steps(self, mask: Tensor) -> tuple[Step, ...]:
+        """The steps of a mask (S,), in sampling order, at width 1."""
+        levels = self.levels(mask[None])[0].tolist()
+        kept = reversed(mask.nonzero()[:, 0].tolist())
+        own = self.form == "literal"
+        return tuple((self.timesteps[i], 1.0, *([levels[i]] if own else [])) for i in kept)
+
+
+def make_chain(config: Config) -> Chain:
+    """The chain of a configuration.
+
+    Raises:
+        ConfigError: more candidates than timesteps, or one where nothing of the image is left.
+    """
+    diffusion, count = config.diffusion, config.mask.candidates
+    if count > diffusion.num_train_timesteps:
+        raise ConfigError(
+            f"mask.candidates: got {count}, expected at most diffusion.num_train_timesteps"
+            f" ({diffusion.num_train_timesteps})"
+        )
+    grid = even_grid(diffusion.num_train_timesteps, count, config.search.spacing)
+    levels = noise_levels(
+        diffusion.num_train_timesteps, diffusion.betas, diffusion.rescale_zero_terminal_snr
+    )
+    if levels[grid[0]] == 0:
+        raise ConfigError(
+            "search.spacing: got trailing, expected leading for a mask where"
+            " diffusion.rescale_zero_terminal_snr is true: the ELBO of noise alone is infinite"
+        )
+    return Chain(tuple(reversed(grid)), levels, config.mask.form)

@@ -1,0 +1,129 @@
+"""A space whose first guesses and mutations follow a mask that was learned (`models.masking`).
+
+The likeliest timesteps of the mask are the first guesses. Half of the mutations drop steps that
+the mask would rather not keep, and take in others that it would; the rest are the space's own, so
+that what the mask is wrong about can be undone.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import RandomState
+
+from search_spaces import operators
+from search_spaces.per_step import PerStepSpace
+from search_spaces.prefixes import Step
+from search_spaces.spacing import nearest
+from search_spaces.timesteps import TimestepsSpace
+
+FOLLOWS = 0.5  # share of the mutations
+NARROW_PERCENTS = (0, 50)  # of a guess's steps, the noisiest, that are a width narrower
+
+
+@dataclass(frozen=True, eq=False)
+class GuidedSpace:
+    """See `Space` for what is not said here.
+
+    Attributes:
+        space: whose codes these are.
+        kept: for each number of steps the learned probabilities, float (S,), on the space's grid
+            in sampling order.
+    """
+
+    space: PerStepSpace | TimestepsSpace
+    kept: Mapping[int, np.ndarray]
+
+    @property
+    def per_step(self) -> PerStepSpace:
+        """See `Space`."""
+        return self.space.per_step
+
+    @property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """See `Space`."""
+        return self.space.bounds
+
+    @property
+    def num_units(self) -> int:
+        """See `Space`."""
+        return self.space.num_units
+
+    def expand(self, code: np.ndarray) -> np.ndarray:
+        """See `Space`."""
+        return self.space.expand(code)
+
+    def decode(self, code: np.ndarray) -> tuple[Step, ...]:
+        """See `Space`."""
+        return self.space.decode(code)
+
+    def encode(self, steps: Iterable[Step]) -> np.ndarray:
+        """See `Space`."""
+        return self.space.encode(steps)
+
+    def uniform(self) -> list[np.ndarray]:
+        """See `Space`."""
+        return self.space.uniform()
+
+    def one_switch(self) -> list[np.ndarray]:
+        """What was learned, most steps first, then the space's own guesses."""
+        codes = [*self._learned(), *self.space.one_switch()]
+        return list({code.tobytes(): code for code in codes}.values())
+
+    def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:
+        """By the mask, or by the space's own mutations."""
+        if rng.rand() >= FOLLOWS:
+            return self.space.mutate(code, rng)
+        _, highest = self.bounds
+        kept = self.kept[min(self.kept, key=lambda k: (abs(k - np.count_nonzero(code)), k))]
+        child = operators.toward(code, rng, int(highest[0]), kept)
+        return child if child.any() else np.array(code)
+
+    def crossover(self, first: np.ndarray, second: np.ndarray, rng: RandomState) -> np.ndarray:
+        """See `Space`."""
+        return self.space.crossover(first, second, rng)
+
+    def spread(self, units: np.ndarray) -> np.ndarray:
+        """See `Space`."""
+        return self.space.spread(units)
+
+    def _learned(self) -> list[np.ndarray]:
+        _, highest = self.bounds
+        codes = []
+        for narrow in NARROW_PERCENTS:
+            for num_steps in sorted(self.kept, reverse=True):
+                likeliest = np.argsort(-self.kept[num_steps], kind="stable")[:num_steps]
+                code = np.zeros_like(highest)
+                code[likeliest] = highest[0]
+                if highest[0] > 1:
+                    first = np.flatnonzero(code)[: num_steps * narrow // 100]
+                    code[first] -= 1
+                codes.append(code)
+        return codes
+
+
+def on_grid(
+    grid: Sequence[int], timesteps: Sequence[int], probabilities: Sequence[float], num_steps: int
+) -> np.ndarray:
+    """Learned probabilities on another grid: float (S,) in [0, 1], in its order.
+
+    The likeliest `num_steps` keep places of their own; of all others the mass goes to the nearest.
+
+    Args:
+        grid: S timesteps, falling.
+        timesteps: those that were learned of.
+        probabilities: of each.
+        num_steps: how many steps were to be kept, at most S.
+    """
+    rising = list(reversed(grid))
+    order = np.argsort(-np.asarray(probabilities), kind="stable")
+    top = sorted(order[:num_steps], key=lambda i: timesteps[i])
+    kept = np.zeros(len(rising))
+    for i in order[num_steps:]:
+        kept[min(range(len(rising)), key=lambda j: abs(rising[j] - timesteps[i]))] += (
+            probabilities[i]
+        )
+    kept = kept.clip(max=0.5)  # what was not among the likeliest is not likelier than they are
+    places = nearest(rising, [timesteps[i] for i in top])
+    kept[places] = np.maximum(0.5 + 1e-6, [probabilities[i] for i in top])
+    return kept[::-1].clip(0, 1)

@@ -1,0 +1,108 @@
+"""Learning a mask in this process, without Ray."""
+
+import pytest
+import torch
+
+from models.elbo import best_subsets
+from models.masking import top_k, undecided
+from orchestration import config as configs
+from orchestration.checkpoints import build_supernet
+from orchestration.errors import ConfigError
+from orchestration.mask_loop import MaskTraining
+from orchestration.mask_plan import make_chain, plan_budgets
+from orchestration.training_loop import network_arguments
+
+IMAGES = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.manual_seed(0), dtype=torch.uint8)
+TINY = (
+    "search.budget=1", "network.block_out_channels=[8]", "network.attention=[false]",
+    "train.batch_size=16", "train.warmup_iterations=2", "train.report_every=2",
+    "mask.candidates=20", "mask.steps=[6, 3]", "mask.masks=4", "mask.updates=5",
+    "mask.reward=elbo",
+)  # fmt: skip
+
+
+def load(*overrides):
+    return configs.load(None, [*TINY, *overrides])
+
+
+def training(config, worker=0):
+    network = build_supernet(network_arguments(config, (1, 8, 8)), (1.0,), 0).full
+    return MaskTraining(config, plan_budgets(config, len(IMAGES)), IMAGES, network, worker)
+
+
+def test_the_budgets_of_a_pass_over_the_data_are_kept():
+    frozen = plan_budgets(load("mask.reward=quality"), 1000)
+    assert (frozen.learning, frozen.quality) == (400, 1600)
+    assert frozen.iterations * 16 == 400
+    tuned = plan_budgets(load("mask.weights=tuned"), 1000)
+    assert (tuned.learning, tuned.quality, tuned.passes) == (2000, 0, 2)
+    assert tuned.iterations * 2 * 16 <= 2000 < (tuned.iterations + 1) * 2 * 16
+    scratch = plan_budgets(load("mask.weights=scratch", "train.iterations=70"), 1000)
+    assert scratch.iterations == 70
+    with pytest.raises(ConfigError, match="mask.evaluations: got 20, expected at least an iterat"):
+        plan_budgets(load("mask.weights=tuned", "mask.evaluations=20"), 1000)
+
+
+@pytest.mark.parametrize("evaluations", [80, 45])
+def test_a_frozen_network_is_called_no_more_often_than_allowed(evaluations):
+    run = training(load(f"mask.evaluations={evaluations}"))
+    before = [p.clone() for p in run.network.parameters()]
+    run.run(lambda row: None, lambda: None)
+    assert run.evaluations == evaluations == run.learner.curve.sums[1].sum()
+    assert all(torch.equal(a, b) for a, b in zip(before, run.network.parameters(), strict=True))
+    assert (run.learner.s.sum(dim=1) <= torch.tensor([6.0, 3.0]) + 1e-9).all()
+
+
+@pytest.mark.parametrize("form", ["respaced", "literal"])
+@pytest.mark.parametrize("weights", ["frozen", "scratch"])
+def test_interrupted_and_resumed_ends_with_the_same_bits(form, weights):
+    config = load(f"mask.form={form}", f"mask.weights={weights}", "train.iterations=6")
+    whole, first, second = (training(config) for _ in range(3))
+    whole.run(lambda row: None, lambda: None)
+    for _ in range(2):
+        first.step()
+    state = first.state()
+    second.load(state)
+    while second.iteration < whole.iteration:
+        second.step()
+    ours, theirs = second.state().tensors, whole.state().tensors
+    for name in theirs:
+        assert torch.equal(ours[name], theirs[name]), name
+
+
+def test_two_rows_of_an_image_have_the_same_image_and_noise_under_two_masks():
+    run = training(load("mask.weights=scratch", "train.iterations=4"))
+    positions = run._positions()
+    x_0, eps = run._images(positions)
+    assert len(positions) == 32
+    assert torch.equal(x_0[0::2], x_0[1::2]) and torch.equal(eps[0::2], eps[1::2])
+    run.learner.s[:] = 0.3
+    levels, told = run._levels(positions)
+    assert (levels[0::2] != levels[1::2]).any()
+    assert torch.equal(levels, run.chain.alphas_cumprod[told])
+
+
+def test_in_the_literal_form_the_network_is_told_the_level():
+    run = training(load("mask.weights=scratch", "mask.form=literal", "train.iterations=4"))
+    run.learner.s[:] = 0.3
+    levels, told = run._levels(run._positions())
+    below = run.chain.alphas_cumprod[told.floor().long()]
+    above = run.chain.alphas_cumprod[told.ceil().long()]
+    assert ((above - 1e-6 <= levels) & (levels <= below + 1e-6)).all()
+    assert (told != told.round()).any()
+
+
+def test_s_finds_the_steps_of_the_least_cost_by_the_measured_errors():
+    config = load("mask.updates=100", "mask.masks=16", "mask.evaluations=80")
+    run = training(config)
+    run.run(lambda row: None, lambda: None)
+    learner, grid = run.learner, make_chain(config).grid
+    moment = learner.second_moment
+    found = best_subsets(grid, learner.curve(grid), moment, config.mask.steps)
+    for row, num_steps in enumerate(config.mask.steps):
+        cost = learner.costs(top_k(learner.s[row], num_steps)[None]).item()
+        best = found[num_steps][1]
+        everything = learner.costs(torch.ones(1, 20, dtype=torch.bool)).item()
+        even = learner.costs((torch.arange(20) % (20 // num_steps) == 0)[None]).item()
+        assert cost - best < 0.05 * (max(even, everything) - best)
+        assert undecided(learner.s[row]) <= 0.1

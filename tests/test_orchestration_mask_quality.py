@@ -1,0 +1,69 @@
+"""Learning from generated quality, where the quality of a mask is known."""
+
+import pytest
+import torch
+
+from models.diffusion import noise_levels
+from orchestration import config as configs
+from orchestration.errors import DataError
+from orchestration.mask_plan import Chain
+from orchestration.mask_quality import as_mask, indices, num_images, refine, winner
+
+CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
+BEST = (700, 400, 200, 75)
+SETTINGS = configs.load(None, ["search.budget=1", "mask.masks=24"]).mask
+FLAT = torch.full((40,), 0.1, dtype=torch.float64)
+
+
+def quality(steps):
+    """How far steps are from the best ones, in places; more or fewer cost much."""
+    times = sorted((t for t, *_ in steps), reverse=True)
+    gaps = sum(abs(a - b) for a, b in zip(times, BEST, strict=False))
+    return 1 + gaps / 100 + 5 * abs(len(times) - len(BEST))
+
+
+class Scores:
+    def __init__(self):
+        self.seeds = []
+
+    def __call__(self, schedules, seed, number):
+        self.seeds.append(seed)
+        return [quality(steps) for steps in schedules]
+
+
+def learn(budget, earlier=(), scores=None):
+    scores = scores or Scores()
+    return list(refine(SETTINGS, CHAIN, 4, budget, FLAT, scores, earlier)), scores
+
+
+def test_it_finds_steps_that_are_better_than_all_it_began_with():
+    rounds, scores = learn(200_000)
+    first, final = rounds[0][0], rounds[-1][0]
+    assert (first.kind, final.kind) == ("known", "final")
+    found = quality(CHAIN.steps(as_mask(winner(final), FLAT)))
+    assert found < 0.5 * (min(first.qualities) - 1) + 1
+    assert len(winner(final)) == 4
+    assert len(set(scores.seeds)) == len(scores.seeds) == len(rounds)  # noise is never the same
+
+
+@pytest.mark.parametrize("budget", [2_000, 20_000])
+def test_the_budget_is_kept(budget):
+    rounds, _ = learn(budget)
+    assert sum(done.calls for done, _ in rounds) <= budget
+    assert 2 <= num_images(SETTINGS, 4, budget) <= SETTINGS.num_images
+
+
+def test_what_was_scored_before_an_interruption_is_not_scored_again():
+    whole, _ = learn(50_000)
+    earlier = [done for done, _ in whole[:3]]
+    again, scores = learn(50_000, earlier)
+    assert len(scores.seeds) == len(whole) - 3
+    for (a, s), (b, r) in zip(whole, again, strict=True):
+        assert a == b and torch.equal(s, r)
+    with pytest.raises(DataError, match="not those of this configuration"):
+        learn(50_000, earlier[1:])
+
+
+def test_masks_and_indices_are_each_others_inverse():
+    assert indices(as_mask((1, 5, 39), FLAT)) == (1, 5, 39)
+    assert CHAIN.steps(as_mask((1, 5), FLAT)) == ((125, 1.0), (25, 1.0))
