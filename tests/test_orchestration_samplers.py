@@ -70,7 +70,7 @@ def load(chain, *overrides):
     return configs.load(None, [*SMALL, *CHAINS[chain], *overrides])
 
 
-def fit_here(config, data_folder, folder, on_progress):
+def fit_here(config, data_folder, folder, on_progress, say):
     """Ray Train's part, without Ray."""
     images, classes = data.load_arrays(data_folder)
     labels = None
