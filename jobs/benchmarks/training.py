@@ -112,7 +112,7 @@ def compare(found: Mapping[str, Found]) -> tuple[dict[str, float], dict[str, Jso
     for name, variant in found.items():
         figures[f"cost_{name}"] = variant.cost / plain.cost
         of_width: dict[str, Json] = {}
-        for width, distance in variant.distances.items():
+        for width, distance in sorted(variant.distances.items(), reverse=True):
             loss, before = variant.losses[width], plain.losses[width]
             change = paired(distance, plain.distances[width])
             figures[f"loss_{name}_{width:g}"] = float(loss.mean())

@@ -13,21 +13,20 @@ def training_table(report: Report) -> Table:
     comparison = report.notes["comparison"]
     widths = list(comparison["plain"]["widths"])
     table = Table(title="loss and Fréchet distance by width, and their change from plain")
-    for column in ("variant", "cost", "images/s", *(f"width {width}" for width in widths)):
+    for column in ("variant", "cost", *(f"width {width}" for width in widths)):
         table.add_column(column, justify="left" if column == "variant" else "right")
     for name, variant in comparison.items():
-        pace = variant["images_per_s"]
         cells = [_cell(variant["widths"][width], name == "plain") for width in widths]
         cost = f"{report.figures[f'cost_{name}']:.2f}"
-        table.add_row(name, cost, "–" if pace is None else f"{pace:.0f}", *cells)
+        table.add_row(name, cost, *cells)
     return table
 
 
 def _cell(found: Mapping[str, Json], is_plain: bool) -> str:
     low, high = found["fd_ci"]
-    line = f"{found['loss']:.4f}  {found['fd']:.2f} ± {(high - low) / 2:.2f}"
+    line = f"{found['loss']:.4f}\n{found['fd']:.2f} ± {(high - low) / 2:.2f}"
     if is_plain:
         return line
     low, high = found["fd_change_ci"]
     change = f"{found['fd_change']:+.2f} ± {(high - low) / 2:.2f}"
-    return f"{line}\n{found['loss_change']:+.4f}  {change}"
+    return f"{line}\n{found['loss_change']:+.4f}\n{change}"
