@@ -124,7 +124,7 @@ def test_help_tells_of_every_command_and_its_options():
             assert found.stdout.startswith(f"usage: python -m jobs.{name}")
             for option in ("--config", "--set", "--out", "--dry-run", "--debug"):
                 assert option in found.stdout
-            assert ("--schedule" in found.stdout) is (name in ("score", "sample"))
+            assert ("--schedule" in found.stdout) is (name in ("score", "sample", "impute"))
             assert ("--supernet" in found.stdout) is (name in ("search", "score", "sample"))
 
 

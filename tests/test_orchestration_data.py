@@ -34,7 +34,7 @@ def fake(monkeypatch, images, labels=None, bad=(), **facts):
         glance=lambda: alike_glimpses("fake", len(images), shape),
         read=read,
     )
-    monkeypatch.setattr(module, "find_source", lambda data, downloads=None: source)
+    monkeypatch.setattr(module, "find_source", lambda data, downloads=None, say=None: source)
 
 
 def random_images(n, shape=(3, 4, 5)):
@@ -177,7 +177,7 @@ def test_nothing_is_decoded_before_its_shard_is_written(tmp_path, monkeypatch):
         del alive[: len(table)]
 
     counted = module.replace(source, read=read)
-    monkeypatch.setattr(module, "find_source", lambda data, downloads: counted)
+    monkeypatch.setattr(module, "find_source", lambda data, downloads, say: counted)
     monkeypatch.setattr(module.pq, "write_table", write)
     monkeypatch.setattr(module, "SHARD_BYTES", 5 * 60)
     prepare(Data(), tmp_path)

@@ -183,7 +183,7 @@ def test_the_commands_take_its_schedules(case, extractor, tmp_path, monkeypatch,
 
     monkeypatch.setattr(cluster, "cluster", nullcontext)
     monkeypatch.setattr(scoring, "scoring_pool", here_pool)
-    monkeypatch.setattr(scoring, "ensure_extractor", lambda *_: extractor)
+    monkeypatch.setattr(scoring, "ensure_judge", lambda *_: extractor)
     assert call(score, "score", *here, "--num-images", 40, "--out", tmp_path / "scored") == 0
     result = json.loads((tmp_path / "scored" / f"{schedule.key}.json").read_text())
     assert result["schedule"] == schedule.to_json()
