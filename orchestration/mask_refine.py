@@ -85,7 +85,7 @@ def by_quality(
         DataError: the rounds on disk are of another configuration, or an artifact is damaged.
     """
     path = run.path / QUALITY
-    rounds = _read_rounds(path, asked)
+    rounds = read_rounds(path, asked)
     judge = ensure_judge(config, images, run.cache, say)
     header = images.header
     most = header.counts["validation"] if isinstance(header, WindowHeader) else None
@@ -138,7 +138,8 @@ def scores_of(pool: Pool) -> Scores:
     return qualities
 
 
-def _read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:
+def read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:
+    """The rounds of an interrupted run; DataError where they are of another one."""
     if not path.exists():
         return []
     content = read_json(path)

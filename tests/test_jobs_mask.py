@@ -99,3 +99,22 @@ def test_what_cannot_be_meant_is_told_in_a_line(tmp_path, values, arguments, cod
     done = run("mask", *sets(*values), *arguments, "--out", tmp_path / "run", "--dry-run")
     assert done.returncode == code and line in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.proof
+def test_the_benchmark_resumes_where_it_was(scratch, tmp_path):
+    trained, _ = scratch
+    out = tmp_path / "benchmark"
+    values = ("mask.steps=[3]", "mask.evaluations=600", "mask.num_images=8", "mask.masks=8")
+    asked = ("mask", *sets(*values), "--supernet", trained / "supernet", "--out", out)
+    done = run("benchmark", *asked, "--repetitions", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    (pair,) = json.loads((out / "benchmark.json").read_text())["notes"]["pairs"]
+    assert pair["calls"] <= 600 and 5400 < pair["calls_evolved"] <= 10 * pair["calls"]
+    low, high = pair["difference_ci"]
+    assert low <= pair["difference"] <= high
+    before = contents(out / "3-0")
+    again = run("benchmark", *asked, "--repetitions", 2)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "evolved 3 steps" in again.stdout and contents(out / "3-0") == before
+    assert len(json.loads((out / "benchmark.json").read_text())["notes"]["pairs"]) == 2
