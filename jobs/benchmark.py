@@ -17,6 +17,7 @@ from orchestration.errors import ConfigError, DataError
 
 NAMES = (
     "frechet", "latency", "mask", "racing", "roofline", "scale", "scoring", "search", "training",
+    "warm_start",
 )  # fmt: skip
 OF_A_CONFIGURATION = {"training": "training-benchmark.yaml", "mask": "mask-benchmark.yaml"}
 

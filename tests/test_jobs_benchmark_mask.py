@@ -45,7 +45,8 @@ def test_it_finds_better_steps_than_all_it_began_with():
     assert [r.kind for r in rounds] == ["evolved"] * (len(rounds) - 1) + ["final"]
     first, final = min(rounds[0].qualities), min(rounds[-1].qualities)
     assert final - 1 < 0.5 * (first - 1)
-    assert quality(CHAIN.steps(torch.tensor([i in winner(rounds[-1]) for i in range(40)]))) == final
+    best = torch.tensor([i in winner(rounds[-1]) for i in range(40)])
+    assert quality(CHAIN.steps(best)) == final
     seeds = [seed for seed, _ in scores.asked]
     assert len(set(seeds[:-1])) == 1 and seeds[-1] not in seeds[:-1]  # fresh in the end alone
     assert scores.asked[-1][1] > scores.asked[0][1]
