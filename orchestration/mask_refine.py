@@ -5,12 +5,16 @@ test's are met by nothing but the final scores. All rounds lie in `quality.json`
 run goes on after the last of them.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
+from models.intervals import Replicates
 from models.masking import undecided
 from orchestration import setting
 from orchestration.config import Config
@@ -32,6 +36,15 @@ QUALITY = "quality.json"
 
 History = dict[int, list[tuple[int, list[float]]]]
 Say = Callable[[str], None]
+
+
+class DistancesPool(Protocol):
+    """What is needed of a pool."""
+
+    def distances(
+        self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
+    ) -> list[Replicates]:
+        """See `Pool`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +99,17 @@ def by_quality(
     """
     path = run.path / QUALITY
     rounds = read_rounds(path, asked)
-    judge = ensure_judge(config, images, run.cache, say)
-    header = images.header
-    most = header.counts["validation"] if isinstance(header, WindowHeader) else None
+    most = most_images(images)
     what = "images" if most is None else "windows"
     found: dict[int, Found] = {}
     budget = budgets.quality // len(config.mask.steps)
     for row, k in enumerate(config.mask.steps):
         count = num_images(config.mask, k, budget)
-        own = scored_on(config, count)
-        chosen = judged_setting(own, setting.baseline(config), supernet, judge)
         earlier = [r for r in rounds if r.num_steps == k]
-        with scoring_pool(own, chosen) as pool:
+        with scores(config, run, images, supernet, count, say) as score:
             at = history[k][-1][0]
             for done, s in refine(
-                config.mask, chain, k, budget, learned.s[row], scores_of(pool), earlier, most
+                config.mask, chain, k, budget, learned.s[row], score, earlier, most
             ):
                 at += 1
                 history[k].append((at, s.tolist()))
@@ -117,6 +126,38 @@ def by_quality(
     return found
 
 
+def most_images(images: DataSet) -> int | None:
+    """How many schedules can be judged by at most: the validation windows; None of images."""
+    header = images.header
+    return header.counts["validation"] if isinstance(header, WindowHeader) else None
+
+
+@contextmanager
+def scores(
+    config: Config, run: RunDirectory, images: DataSet, supernet: Path, count: int, say: Say
+) -> Iterator[Scores]:
+    """Qualities by a pool of scoring actors, which start when the first are asked for.
+
+    Args:
+        config: of the run.
+        run: beside which prepared data and features lie.
+        images: the prepared data.
+        supernet: folder of the network.
+        count: images that a schedule is scored on, for the most part.
+        say: takes lines of progress.
+    """
+    own = scored_on(config, count)
+    with ExitStack() as stack:
+
+        @cache
+        def pool() -> Pool:
+            judge = ensure_judge(config, images, run.cache, say)
+            chosen = judged_setting(own, setting.baseline(config), supernet, judge)
+            return stack.enter_context(scoring_pool(own, chosen, say))
+
+        yield lambda *asked: scores_of(pool())(*asked)
+
+
 def scored_on(config: Config, count: int) -> Config:
     """The configuration of scoring on so few images, or windows, at a time.
 
@@ -129,7 +170,7 @@ def scored_on(config: Config, count: int) -> Config:
     return config.model_copy(update={"score": config.score.model_copy(update=score)})
 
 
-def scores_of(pool: Pool) -> Scores:
+def scores_of(pool: DistancesPool) -> Scores:
     """Qualities by a pool: (schedules, seed, number of images) -> one each."""
 
     def qualities(schedules: Sequence[Sequence[Step]], seed: int, number: int) -> list[float]:

@@ -104,6 +104,11 @@ def learn_masks(
     return result
 
 
+def is_done(run: RunDirectory) -> bool:
+    """Whether all that needs Ray is done."""
+    return (run.path / MASK).exists()
+
+
 def lines(result: dict[str, Json]) -> list[str]:
     """The result as lines for the terminal."""
     said = []

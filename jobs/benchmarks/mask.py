@@ -26,21 +26,19 @@ from rich.table import Table
 
 from jobs.benchmarks.report import Report
 from jobs.benchmarks.timestep_evolution import Evolution, evolve, num_images
-from orchestration import data, pipeline, setting
+from orchestration import data, pipeline
 from orchestration.cluster import cluster
 from orchestration.config import Config, overlay
 from orchestration.errors import ConfigError
 from orchestration.files import Json, read_json, write_json
 from orchestration.foreign import ensure_known
-from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_plan import make_chain
 from orchestration.mask_quality import Round, winner
-from orchestration.mask_refine import read_rounds, scored_on, scores_of
+from orchestration.mask_refine import most_images, read_rounds, scores
 from orchestration.mask_result import schedule_of
 from orchestration.mask_run import learn_masks
 from orchestration.rundir import RunDirectory, open_run
-from orchestration.scoring import score_schedules, scoring_pool
-from orchestration.window_formats import WindowHeader
+from orchestration.scoring import score_schedules
 from search_spaces.schedule import StepSchedule
 from search_spaces.spacing import known_grids
 
@@ -146,19 +144,15 @@ def _evolved(
     config: Config, run: RunDirectory, network: Path, budget: int, say: Say
 ) -> list[Round]:
     """All generations, those that are on disk among them."""
-    images = data.prepare(config.data, run.cache, say)
-    judge = ensure_judge(config, images, run.cache, say)
-    header, (k,) = images.header, config.mask.steps
-    most = header.counts["validation"] if isinstance(header, WindowHeader) else None
+    images, (k,) = data.prepare(config.data, run.cache, say), config.mask.steps
     count = num_images(config.mask.num_images, k, budget)
-    search = Evolution(make_chain(config), k, budget, config.mask.seed, count, most)
+    chain, most = make_chain(config), most_images(images)
+    search = Evolution(chain, k, budget, config.mask.seed, count, most)
     path = run.path / GENERATIONS
     asked: dict[str, Json] = {"num_steps": k, "budget": budget, "images": count}
     earlier, rounds = read_rounds(path, asked), []
-    own = scored_on(config, count)
-    chosen = judged_setting(own, setting.baseline(config), network, judge)
-    with scoring_pool(own, chosen, say) as pool:
-        for done in evolve(search, scores_of(pool), earlier):
+    with scores(config, run, images, network, count, say) as score:
+        for done in evolve(search, score, earlier):
             rounds.append(done)
             if len(rounds) > len(earlier):
                 write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})

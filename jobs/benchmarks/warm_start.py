@@ -64,9 +64,9 @@ def learned(seed: int) -> tuple[dict[int, np.ndarray], int]:
     kept, calls = {}, 0
     for k in STEPS:
         flat = torch.full((size,), k / size, dtype=torch.float64)
-        for done, s in refine(settings, chain, k, MASK_CALLS // len(STEPS), flat, score):
-            calls += done.calls
-        kept[k] = on_grid(SPACE.grid, rising, s.tolist(), k)
+        rounds = list(refine(settings, chain, k, MASK_CALLS // len(STEPS), flat, score))
+        calls += sum(done.calls for done, _ in rounds)
+        kept[k] = on_grid(SPACE.grid, rising, rounds[-1][1].tolist(), k)
     return kept, calls
 
 
