@@ -127,7 +127,7 @@ def by_quality(
 
 
 def most_images(images: DataSet) -> int | None:
-    """How many schedules can be judged by at most: the validation windows; None of images."""
+    """What schedules can be judged by at most: the validation windows; None of images."""
     header = images.header
     return header.counts["validation"] if isinstance(header, WindowHeader) else None
 
