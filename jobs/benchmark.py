@@ -3,7 +3,8 @@
 Writes <out>/benchmark.json: the figures, the timings behind them, the machine and the versions.
 
 `training` compares ways to train a supernet instead, once each, on the data of the configuration
-(by default `training-benchmark.yaml`); the same command resumes.
+(by default `training-benchmark.yaml`); `mask` learns which steps of a trained --supernet to keep
+(by default as `mask-benchmark.yaml` says), against evolution. Of both the same command resumes.
 """
 
 import argparse
@@ -12,15 +13,24 @@ import sys
 from pathlib import Path
 
 from jobs import cli
+from orchestration.errors import ConfigError, DataError
 
-NAMES = ("frechet", "latency", "racing", "roofline", "scale", "scoring", "search", "training")
+NAMES = (
+    "frechet", "latency", "mask", "racing", "roofline", "scale", "scoring", "search", "training",
+    "warm_start",
+)  # fmt: skip
+OF_A_CONFIGURATION = {"training": "training-benchmark.yaml", "mask": "mask-benchmark.yaml"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
     parser.add_argument("name", choices=NAMES, help="of the benchmark")
     parser.add_argument(
-        "--repetitions", type=int, default=5, metavar="N", help="of each timing (default: 5)"
+        "--repetitions", type=int, default=5, metavar="N",
+        help="of each timing, or seeds (default: 5)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--supernet", type=Path, metavar="DIR", help="a trained supernet, for mask"
     )
 
 
@@ -28,8 +38,15 @@ def main(invocation: cli.Invocation) -> None:
     """Runs the command."""
     name, repetitions = invocation.arguments.name, invocation.arguments.repetitions
     cli.check_within("--repetitions", repetitions, 1)
+    if (name == "mask") != (invocation.arguments.supernet is not None):
+        got = invocation.arguments.supernet or "none"
+        expected = "a trained network's folder" if name == "mask" else f"none for {name}"
+        raise ConfigError(f"--supernet: got {got}, expected {expected}")
     if name == "training":
         _compare_trainings(invocation)
+        return
+    if name == "mask":
+        _compare_masks(invocation)
         return
     print(f"benchmark {name}, {repetitions} repetitions -> {invocation.out}")
     if invocation.dry_run:
@@ -66,8 +83,30 @@ def _compare_trainings(invocation: cli.Invocation) -> None:
     print(f"written to {path}")
 
 
+def _compare_masks(invocation: cli.Invocation) -> None:
+    config, repetitions = invocation.config, invocation.arguments.repetitions
+    supernet = invocation.arguments.supernet.expanduser().resolve()
+    if not (supernet / "config.json").exists():
+        raise DataError(f"no network in {supernet}: expected a folder with its config.json")
+    steps = ", ".join(map(str, config.mask.steps))
+    print(f"benchmark mask: {steps} steps, {repetitions} seeds, each against evolution")
+    if invocation.dry_run:
+        return
+    from rich.console import Console
+
+    from jobs.benchmarks import mask
+    from jobs.benchmarks.report import write_report
+
+    report = mask.run(config, supernet, invocation.out, repetitions, print)
+    path = write_report(report, invocation.out)
+    Console().print(mask.mask_table(report))
+    print(f"written to {path}")
+
+
 def _default(arguments: argparse.Namespace) -> Path:
-    return cli.CONFIGS / "training-benchmark.yaml" if arguments.name == "training" else cli.DEFAULT
+    if arguments.name in OF_A_CONFIGURATION:
+        return cli.CONFIGS / OF_A_CONFIGURATION[arguments.name]
+    return cli.DEFAULT
 
 
 if __name__ == "__main__":

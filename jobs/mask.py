@@ -8,6 +8,7 @@ s.parquet and s.png with what was learned, kept.png. The same command with the s
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from jobs import cli
@@ -53,9 +54,10 @@ def main(invocation: cli.Invocation) -> None:
         print(planned)
         from orchestration import pipeline  # heavy: not before the run is ours
         from orchestration.cluster import cluster
-        from orchestration.mask_run import learn_masks, lines
+        from orchestration.mask_run import is_done, learn_masks, lines
 
-        with pipeline.tracked(config, run, "mask") as track, cluster(config):
+        ray = nullcontext() if is_done(run) else cluster(config)
+        with pipeline.tracked(config, run, "mask") as track, ray:
             result = learn_masks(config, run, supernet, track, print)
     print("\n".join(["", *lines(result), "", f"Schedules and pictures:  {invocation.out}"]))
 

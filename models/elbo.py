@@ -154,19 +154,22 @@ class ErrorCurve:
         self.memory = memory
         self.sums = torch.zeros(2, len(levels), dtype=torch.float64)
 
-    def tally(self, levels: Tensor, errors: Tensor) -> Tensor:
+    def tally(self, levels: Tensor, errors: Tensor, counts: Tensor | None = None) -> Tensor:
         """What these rows add to `sums`: float64 (2, S).
 
         Args:
             levels: float64 (n,).
             errors: (n,), mean over dimensions of (eps - predicted eps)^2.
+            counts: float64 (n,), how much each counts, as where not all have as many dimensions;
+                None for 1.
         """
         place = snr(levels).log()
         middles = (self._log_snr[1:] + self._log_snr[:-1]) / 2
         index = len(self._log_snr) - 1 - torch.searchsorted(middles, place)
         added = torch.zeros_like(self.sums)
-        added[0].index_add_(0, index, errors.double())
-        added[1].index_add_(0, index, torch.ones_like(place))
+        counts = torch.ones_like(place) if counts is None else counts
+        added[0].index_add_(0, index, errors.double() * counts)
+        added[1].index_add_(0, index, counts)
         return added
 
     def add(self, added: Tensor) -> None:

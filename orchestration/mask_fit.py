@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from orchestration.config import Config, decisive
-from orchestration.data import DataSet, ray_dataset
+from orchestration.data import DataSet
 from orchestration.errors import DataError, MachineError
 from orchestration.files import Json, read_json, write_json
 from orchestration.mask_plan import Budgets
@@ -24,13 +24,14 @@ from orchestration.mask_worker import Start, work
 from orchestration.rundir import RunDirectory
 from orchestration.training import CHECKPOINTS, CODE, resumed, run_name
 from orchestration.training_fit import run_workers
+from orchestration.training_material import share
 from orchestration.training_state import Row, TrainingState
 
 ELBO = "elbo.json"
 MASK_CODE = (
     *CODE,
     *(f"models/{name}.py" for name in ("elbo", "masking")),
-    *(f"orchestration/mask_{name}.py" for name in ("learning", "loop", "plan")),
+    *(f"orchestration/mask_{name}.py" for name in ("batches", "learning", "loop", "plan")),
 )
 
 
@@ -41,7 +42,7 @@ class Learned:
     Args:
         s: float64 (K, S), a row for each of `mask.steps`.
         errors: float64 (S,), mean squared error of the predicted eps at the candidates' levels.
-        second_moment: mean of x_0^2.
+        second_moment: mean of x_0^2; of windows over what was recorded.
         history: (updates done, s) over the learning.
         evaluations: network calls x images.
         rows: reports.
@@ -69,7 +70,7 @@ def learn(
     Args:
         config: of the run.
         budgets: of `plan_budgets`.
-        data: the prepared training images.
+        data: the prepared training images, or windows.
         supernet: folder of the network to begin with; None for initial weights.
         run: where it all goes.
         asked: what decides the result, the code apart.
@@ -86,7 +87,7 @@ def learn(
         state = resumed(folder)
         if state is None or state.iteration < budgets.iterations:
             start = ray.put(_start(config, data, supernet))
-            blocks = ray_dataset(data.folder).to_arrow_refs()
+            blocks = share(config, data.folder)
             run_workers(
                 partial(work, config, budgets, folder, blocks, [start]), config, folder,
                 on_progress,

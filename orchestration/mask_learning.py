@@ -59,8 +59,14 @@ class MaskLearner:
         return negative_elbo(masks, levels, self.curve(levels), self.second_moment)
 
     def update(self) -> None:
-        """One step of s for each number of steps, and its projection onto the budget."""
+        """One step of s for each number of steps, and its projection onto the budget.
+
+        None is taken, though it counts as done, while nothing is known of any error.
+        """
         settings = self.settings
+        if not self.curve.sums[1].any():  # windows of which nothing was hidden
+            self.num_updates += 1
+            return
         share = (self.num_updates + 1) / self.total
         for row, num_steps in enumerate(settings.steps):
             chances = explored(self.s[row], share)

@@ -4,7 +4,7 @@ An iteration evaluates the network on a batch: one row an image at levels spread
 candidates where the weights are frozen; else two rows an image, each at a step kept by one of two
 masks, on the same noise, and the weights learn from them (Zhang et al., ICML 2024: weights and
 mask together). Then s takes `mask.updates` steps. All workers hold the same s: what they add to
-the error curve is summed.
+the error curve is summed. Of windows of time series all that counts are hidden entries.
 
 As in `training_loop`, randomness is a function of position, and a resumed learning ends with the
 same bits.
@@ -21,18 +21,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from models.diffusion import add_noise, velocity
 from models.ema import Ema
-from models.noise import normal, uniform_integers
+from models.noise import uniform_integers
 from models.supernet import predict
 from orchestration.config import Config
+from orchestration.mask_batches import NOISE, Rows, image_rows, second_moment, window_rows
 from orchestration.mask_learning import MaskLearner, kept_rows
 from orchestration.mask_plan import Budgets, make_chain
-from orchestration.training_batches import image_indices
 from orchestration.training_loop import Diverged, learning_rate
 from orchestration.training_state import Row, TrainingState
-
-NOISE = 10 << 32
-"""Upper half of the seed of this noise: training, scoring and the drawing of masks have others."""
-
+from orchestration.training_windows import Windows
 
 SHOWN = 60
 """How often s is noted for the heat map."""
@@ -51,8 +48,10 @@ class MaskTraining:
     Args:
         config: of the run.
         budgets: of `plan_budgets`.
-        images: uint8 (n, C, H, W), all of them; the network runs on their device.
-        network: predicts eps or v of (x_t, t); with labels, of (x_t, t, no_label).
+        images: uint8 (n, C, H, W), all of them, or windows of time series; the network runs on
+            their device.
+        network: predicts eps or v of (x_t, t); with labels, of (x_t, t, no_label), and of windows
+            of (x_t, t, what is given).
         worker: which one this is, from 0.
         num_workers: how many there are; above 1, torch's process group is up.
         no_label: what a conditional network is told of an image without a label.
@@ -62,7 +61,7 @@ class MaskTraining:
         self,
         config: Config,
         budgets: Budgets,
-        images: Tensor,
+        images: Tensor | Windows,
         network: nn.Module,
         worker: int = 0,
         num_workers: int = 1,
@@ -80,16 +79,18 @@ class MaskTraining:
         self.batch_rows = range(round(worker * share), round((worker + 1) * share))
         self.weight = len(self.batch_rows) / share
         self.chain = make_chain(config)
-        moment = (images.double() / 127.5 - 1).square().mean().item()
         updates = config.mask.updates * budgets.iterations
-        self.learner = MaskLearner(config.mask, self.chain, moment, updates)
+        self.learner = MaskLearner(config.mask, self.chain, second_moment(images), updates)
         self.network = network.to(images.device).train(self.learns)
         self.replica = self.network
         self.ema, self.optimizer = None, None
         if self.learns:
             self.network.requires_grad_(True)
             if num_workers > 1:
-                self.replica = DistributedDataParallel(self.network)
+                # Of an imputer's last layer the residual goes nowhere
+                self.replica = DistributedDataParallel(
+                    self.network, find_unused_parameters=isinstance(images, Windows)
+                )
             self.optimizer = torch.optim.Adam(
                 self.network.parameters(), lr=self.train.learning_rate, fused=True
             )
@@ -111,33 +112,36 @@ class MaskTraining:
         """
         positions = self._positions()
         levels, told = self._levels(positions)
-        x_0, eps = self._images(positions)
+        rows = self._rows(positions)
+        x_0, eps = rows.x_0, rows.eps
         with torch.set_grad_enabled(self.learns):
             target = velocity(x_0, eps, levels.to(x_0.device)) if self._is_v else eps
             x_t = add_noise(x_0, eps, levels.to(x_0.device))
-            inputs = (x_t, told.to(x_0.device))
-            if self.no_label is not None:
-                inputs += (torch.full((len(x_t),), self.no_label, device=x_0.device),)
+            inputs = (x_t, told.to(x_0.device), *rows.told)
             output = predict(self.replica, *inputs) if len(x_t) else x_t
-            errors = (output - target).square().flatten(1).mean(dim=1)
+            squares = (output - target).square()
         if self.learns and len(positions):
-            self._learn(errors.mean() * self.weight)
-        found = errors.detach().cpu().double()
+            self._learn(rows.loss(squares) * self.weight)
+        found = rows.errors(squares.detach()).cpu().double()
+        counts = rows.counts().cpu().double()
         # Of v the error is that of eps divided by the level
-        added = self.learner.curve.tally(levels, found * levels if self._is_v else found)
-        sums = torch.cat([added.flatten(), torch.stack([found.sum(), torch.tensor(len(found))])])
+        errors = found * levels if self._is_v else found
+        added = self.learner.curve.tally(levels, errors, counts)
+        of_rows = [(found * counts).sum(), counts.sum(), torch.tensor(float(len(found)))]
+        sums = torch.cat([added.flatten(), torch.stack(of_rows).double()])
         if self.num_workers > 1:
             sums = sums.to(self.images.device)
             torch.distributed.all_reduce(sums)
             sums = sums.cpu()
-        loss = (sums[-2] / sums[-1]).item()
+        total, count, evaluations = sums[-3:].tolist()
+        loss = total / max(count, 1.0)
         if not math.isfinite(loss):
             raise Diverged(
                 f"learning a mask diverged: the loss is {loss} at iteration {self.iteration};"
                 " expected a number: lower train.learning_rate"
             )
-        self.learner.curve.add(sums[:-2].view(2, -1))
-        self.evaluations += int(sums[-1])
+        self.learner.curve.add(sums[:-3].view(2, -1))
+        self.evaluations += int(evaluations)
         for _ in range(self.config.mask.updates):
             self.learner.update()
             if self.learner.num_updates % max(1, self.learner.total // SHOWN) == 0:
@@ -195,9 +199,10 @@ class MaskTraining:
         for name, parameter in self.network.named_parameters():
             parameter.copy_(tensors[f"weights/{name}"])
             for key in ("step", "exp_avg", "exp_avg_sq"):
-                moment = tensors[f"adam/{key}/{name}"]
-                here = moment.to(self.images.device).clone()
-                self.optimizer.state[parameter][key] = here
+                moment = tensors.get(f"adam/{key}/{name}")
+                if moment is not None:  # as of what has no gradient
+                    here = moment.to(self.images.device).clone()
+                    self.optimizer.state[parameter][key] = here
         self.ema.load_state({name: tensors[f"ema/{name}"] for name in self.ema.state()})
 
     @property
@@ -217,16 +222,18 @@ class MaskTraining:
         first = self.iteration * self.budgets.batch_size
         return rows[first + rows < self.budgets.learning]
 
-    def _images(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """x_0 and eps of rows; the rows of an image have the same of both."""
-        of_image = positions // self.budgets.passes
-        first = self.iteration * self.budgets.batch_size
-        everyone = range(first, first + self.budgets.batch_size)
-        indices = image_indices(self.config.mask.seed, everyone, len(self.images))[of_image]
-        x_0 = self.images[indices.to(self.images.device)].float() / 127.5 - 1
-        seed = NOISE + self.config.mask.seed
-        eps = normal(seed, of_image, self.iteration, x_0.shape[1:], self.images.device)
-        return x_0, eps
+    def _rows(self, positions: Tensor) -> Rows:
+        """The rows at positions."""
+        budgets = self.budgets
+        about = {
+            "passes": budgets.passes,
+            "seed": self.config.mask.seed,
+            "iteration": self.iteration,
+            "batch_size": budgets.batch_size,
+        }
+        if isinstance(self.images, Windows):
+            return window_rows(self.images, positions, **about)
+        return image_rows(self.images, positions, **about, no_label=self.no_label)
 
     def _levels(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Levels of rows, float64 (n,), and what the network is told there (n,)."""

@@ -78,6 +78,7 @@ def refine(
     found: Tensor,
     score: Scores,
     earlier: Sequence[Round] = (),
+    most: int | None = None,
 ) -> Iterator[tuple[Round, Tensor]]:
     """Yields round after round, and s (S,) after each; the last is of the kind "final".
 
@@ -89,6 +90,7 @@ def refine(
         found: float64 (S,), s as the ELBO has left it.
         score: qualities of schedules on noise of a seed, and on a number of images each.
         earlier: rounds of an interrupted run, which are not scored again.
+        most: images that there are, as of validation windows; None where samples have no end.
 
     Raises:
         DataError: the earlier rounds are not those of this learning.
@@ -146,6 +148,7 @@ def refine(
     while len(finalists) > 2 and spent + images * num_steps * len(finalists) > budget:
         finalists.pop()
     rest = (budget - spent) // count_calls(chain.steps(as_mask(m, found)) for m in finalists)
+    rest = rest if most is None else min(rest, most)
     yield take(index, "final", finalists, max(1, rest // images) * images), s
 
 

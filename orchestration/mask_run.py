@@ -4,8 +4,7 @@ data -> s from the ELBO (Ray Train) -> s from generated quality -> schedules, sc
 beside known ones -> pictures, MLflow
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
@@ -14,52 +13,31 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import Tensor
 
-from models.elbo import best_subsets, negative_elbo, snr
 from models.masking import top_k, undecided
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
-from orchestration.errors import ConfigError, DataError
+from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_bytes, write_json
 from orchestration.foreign import ensure_known
-from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_fit import Learned, learn
-from orchestration.mask_plan import Budgets, Chain, make_chain, plan_budgets
+from orchestration.mask_plan import Chain, make_chain, plan_budgets
 from orchestration.mask_plot import heat_png, kept_png
-from orchestration.mask_quality import Round, as_mask, indices, num_images, refine, winner
+from orchestration.mask_quality import indices
+from orchestration.mask_refine import Found, History, by_quality, check_images
+from orchestration.mask_result import result as scored_result
 from orchestration.members import with_interval
-from orchestration.pool import Pool
 from orchestration.progress import training_line
 from orchestration.rundir import RunDirectory
-from orchestration.scoring import score_schedules, scoring_pool
 from orchestration.tracking import TrackedRun
 from orchestration.training_state import Row
-from search_spaces.schedule import StepSchedule
-from search_spaces.spacing import known_grids, nearest
+from orchestration.window_formats import WindowHeader
 
-FORMAT = "step-mask/1"
-MASK, HISTORY, QUALITY = "mask.json", "s.parquet", "quality.json"
+MASK, HISTORY = "mask.json", "s.parquet"
 HEAT, KEPT = "s.png", "kept.png"
 
 Say = Callable[[str], None]
-History = dict[int, list[tuple[int, list[float]]]]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was learned for one number of steps.
-
-    Args:
-        mask: indices of kept candidates.
-        s: float64 (S,), in the end.
-        calls: network calls x images for its quality.
-    """
-
-    mask: tuple[int, ...]
-    s: Tensor
-    calls: int
 
 
 def learn_masks(
@@ -77,21 +55,24 @@ def learn_masks(
 
     Raises:
         ConfigError: the network was trained on another chain or other images, or is conditional
-            and to be trained.
+            and to be trained; there are too few windows.
         DataError: an artifact is missing or damaged.
     """
     images = data.prepare(config.data, run.cache, say)
     check_features(config, images.header)
-    chain, budgets = make_chain(config), plan_budgets(config, images.header.count)
+    check_images(config, images.header)
+    num_training = _num_training(images.header)
+    chain, budgets = make_chain(config), plan_budgets(config, num_training)
     network = _network(config, run, images, supernet)
     asked: dict[str, Json] = {
         "mask": fingerprint(config),
         "data": sha256_of(images.folder / MANIFEST),
         "network": None if network is None else sha256_of(network / MANIFEST),
     }
+    what = "windows" if config.data.is_windows else "images"
     say(
-        f"mask    {budgets.iterations:,} iterations of {budgets.batch_size} images: at most"
-        f" {budgets.learning + budgets.quality:,} network calls x images"
+        f"mask    {budgets.iterations:,} iterations of {budgets.batch_size} {what}: at most"
+        f" {budgets.learning + budgets.quality:,} network calls x {what}"
     )
 
     def tell(row: Row) -> None:
@@ -103,7 +84,7 @@ def learn_masks(
     runs_on = run.supernet if config.mask.weights != "frozen" else network
     history = _history_of(config, learned)
     if config.mask.reward == "quality":
-        found = _by_quality(
+        found = by_quality(
             config, run, images, runs_on, chain, budgets, learned, asked, history, say
         )
     else:
@@ -113,7 +94,9 @@ def learn_masks(
         }
     _write_history(run, history, chain)
     if not (run.path / MASK).exists():
-        result = _result(config, run, images, runs_on, chain, learned, found, say)
+        result = scored_result(
+            config, run, num_training, runs_on, chain, learned, found, say
+        )
         write_json(run.path / MASK, result)
     result = read_json(run.path / MASK)
     _draw(run, chain, history, result)
@@ -121,10 +104,9 @@ def learn_masks(
     return result
 
 
-def schedule_of(config: Config, chain: Chain, mask: Sequence[int]) -> StepSchedule:
-    """An ordinary schedule of kept candidates, at width 1."""
-    like = torch.empty(len(chain.timesteps))
-    return replace(setting.baseline(config), steps=chain.steps(as_mask(mask, like)))
+def is_done(run: RunDirectory) -> bool:
+    """Whether all that needs Ray is done."""
+    return (run.path / MASK).exists()
 
 
 def lines(result: dict[str, Json]) -> list[str]:
@@ -142,6 +124,11 @@ def lines(result: dict[str, Json]) -> list[str]:
     return said
 
 
+def _num_training(header: data.Header | WindowHeader) -> int:
+    """Images, or windows, that are learned from."""
+    return header.counts["train"] if isinstance(header, WindowHeader) else header.count
+
+
 def _network(
     config: Config, run: RunDirectory, images: data.DataSet, supernet: Path | None
 ) -> Path | None:
@@ -154,6 +141,7 @@ def _network(
             raise ConfigError("network.conditional: got true, expected false to learn with a mask")
         return None
     folder = ensure_known(supernet, run.path / "network", config)
+    setting.check_imputes(folder, config.data.is_windows)
     setting.check_fits(folder, setting.baseline(config), [1.0])
     setting.check_shape(folder, images.header.shape)
     if setting.conditioning(setting.baseline(config), folder) and config.mask.weights == "tuned":
@@ -168,171 +156,6 @@ def _history_of(config: Config, learned: Learned) -> History:
         k: [(at, s[row].tolist()) for at, s in learned.history]
         for row, k in enumerate(config.mask.steps)
     }
-
-
-def _by_quality(
-    config: Config,
-    run: RunDirectory,
-    images: data.DataSet,
-    supernet: Path,
-    chain: Chain,
-    budgets: Budgets,
-    learned: Learned,
-    asked: dict[str, Json],
-    history: History,
-    say: Say,
-) -> dict[int, Found]:
-    """Refines s by generated quality for each number of steps, round by round on disk."""
-    path = run.path / QUALITY
-    rounds = _read_rounds(path, asked)
-    judge = ensure_judge(config, images, run.cache, say)
-    found: dict[int, Found] = {}
-    budget = budgets.quality // len(config.mask.steps)
-    for row, k in enumerate(config.mask.steps):
-        count = num_images(config.mask, k, budget)
-        # A call has as many rows as a mask has images, and an error bar two blocks
-        score = {"batch_size": count, "block_size": count // 2}
-        own = config.model_copy(update={"score": config.score.model_copy(update=score)})
-        chosen = judged_setting(own, setting.baseline(config), supernet, judge)
-        earlier = [r for r in rounds if r.num_steps == k]
-        with scoring_pool(own, chosen) as pool:
-
-            def qualities(
-                schedules: Sequence, seed: int, number: int, pool: Pool = pool
-            ) -> list[float]:
-                scores = pool.distances(schedules, seed, number)
-                return [score.full for score in scores]
-
-            at = history[k][-1][0]
-            for done, s in refine(
-                config.mask, chain, k, budget, learned.s[row], qualities, earlier
-            ):
-                at += 1
-                history[k].append((at, s.tolist()))
-                if done not in rounds:
-                    rounds.append(done)
-                    write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
-                spent = sum(r.calls for r in rounds if r.num_steps == k)
-                say(
-                    f"mask    {k} steps, {done.kind}: {len(done.masks)} masks on {count} images,"
-                    f" best {min(done.qualities):.3g}, {spent:,} of {budget:,} calls,"
-                    f" undecided {undecided(s):.0%}"
-                )
-        found[k] = Found(winner(done), s, spent)
-    return found
-
-
-def _read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:
-    if not path.exists():
-        return []
-    content = read_json(path)
-    if content.get("asked") != asked:
-        raise DataError(f"{path} belongs to another mask: expected another --out")
-    return [
-        Round(
-            **{
-                **row,
-                "masks": tuple(tuple(mask) for mask in row["masks"]),
-                "qualities": tuple(row["qualities"]),
-            }
-        )
-        for row in content["rounds"]
-    ]
-
-
-def _result(
-    config: Config,
-    run: RunDirectory,
-    images: data.DataSet,
-    supernet: Path,
-    chain: Chain,
-    learned: Learned,
-    found: dict[int, Found],
-    say: Say,
-) -> dict[str, Json]:
-    """Writes the schedules and scores them on fresh noise beside those that need no learning."""
-    results, facts = [], {}
-    for k, of_k in found.items():
-        schedule = schedule_of(config, chain, of_k.mask)
-        write_json(run.schedules / f"{k}.json", schedule.to_json())
-        rivals = _rivals(config, chain, learned, k)
-        named = {"even": rivals.pop("even"), "learned": schedule, **rivals}
-        distinct = list(dict.fromkeys(s.steps for s in named.values()))
-        say(f"mask    {k} steps: {len(distinct)} schedules on {config.score.num_images:,} images")
-        members, facts = score_schedules(
-            config, named["even"], distinct, supernet, run, config.score.num_images, run.plan, say
-        )
-        of_steps = dict(zip(distinct, members, strict=True))
-        results.append(
-            {
-                "num_steps": k,
-                "schedule": f"schedules/{k}.json",
-                "calls": of_k.calls,
-                "undecided": undecided(of_k.s),
-                "negative_elbo": _cost(learned, chain, of_k.mask),
-                "negative_elbo_best": _best(learned, chain, k)[1]
-                if chain.form == "respaced"
-                else None,
-                "negative_elbo_candidates": _cost(learned, chain, range(len(chain.timesteps))),
-                "scored": {
-                    name: {
-                        **of_steps[s.steps],
-                        "delta": of_steps[s.steps]["quality"] - members[0]["quality"],
-                        "timesteps": [t for t, *_ in s.steps],
-                        "log_snr": _log_snr(chain, s),
-                    }
-                    for name, s in named.items()
-                },
-            }
-        )
-    return {
-        "format": FORMAT,
-        **facts,
-        "training_images": images.header.count,
-        "evaluations": learned.evaluations + sum(of_k.calls for of_k in found.values()),
-        "results": results,
-    }
-
-
-def _rivals(config: Config, chain: Chain, learned: Learned, k: int) -> dict[str, StepSchedule]:
-    """Evenly spaced, quadratic, and the ELBO's optimum, which is known in the respaced form."""
-    base = setting.baseline(config)
-    grids = known_grids(config.diffusion.num_train_timesteps, k)
-    rivals = {
-        name: replace(base, steps=tuple((t, 1.0) for t in grids[name]))
-        for name in ("even", "quadratic")
-    }
-    if chain.form == "literal":
-        same = {
-            name: nearest(chain.timesteps, grids[name]) for name in ("even", "quadratic")
-        }
-        return rivals | {
-            f"{name}, literal": schedule_of(config, chain, mask) for name, mask in same.items()
-        }
-    best, _ = _best(learned, chain, k)
-    return rivals | {"elbo optimum": schedule_of(config, chain, indices(best))}
-
-
-def _best(learned: Learned, chain: Chain, k: int) -> tuple[Tensor, float]:
-    return best_subsets(chain.grid, learned.errors, learned.second_moment, (k,))[k]
-
-
-def _cost(learned: Learned, chain: Chain, mask: Sequence[int]) -> float:
-    """Negative ELBO in nats per dimension, by the measured errors."""
-    from models.elbo import ErrorCurve
-
-    curve = ErrorCurve(chain.grid)
-    curve.sums = torch.stack([learned.errors, torch.ones_like(learned.errors)])
-    masks = as_mask(mask, learned.errors)[None]
-    levels = chain.levels(masks)
-    return negative_elbo(masks, levels, curve(levels), learned.second_moment).item()
-
-
-def _log_snr(chain: Chain, schedule: StepSchedule) -> list[float]:
-    levels = [
-        level[0] if level else chain.alphas_cumprod[t].item() for t, _, *level in schedule.steps
-    ]
-    return snr(torch.tensor(levels, dtype=torch.float64)).log().tolist()
 
 
 def _write_history(run: RunDirectory, history: History, chain: Chain) -> None:

@@ -1,4 +1,4 @@
-"""One Ray Train worker that learns a mask: images and a network in, checkpoints out."""
+"""One Ray Train worker that learns a mask: data and a network in, checkpoints out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,17 @@ from models.transfer import copied
 from orchestration.config import Config
 from orchestration.errors import StepwiseError
 from orchestration.files import Json
-from orchestration.machine import settle
+from orchestration.machine import out_of_memory, settle
 from orchestration.mask_plan import Budgets
 from orchestration.training_state import (
     Row,
     append_row,
+    begin,
     newest_checkpoint,
     read_checkpoint,
     write_checkpoint,
 )
+from orchestration.training_worker import OF_MEMORY
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ def work(
         config: of the run.
         budgets: of network calls.
         folder: where its checkpoints and reports lie.
-        blocks: tables with a column `image`.
+        blocks: what `training_material.share` gave.
         start: one reference to a `Start`.
 
     Returns:
@@ -66,17 +68,23 @@ def work(
 
     context = ray.train.get_context()
     is_first = context.get_world_rank() == 0
+    if is_first:
+        begin(folder)
     torch.set_num_threads(config.train.threads)
     device = ray.train.torch.get_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     settle(device.type, config.train.tf32)
-    images, _ = receive(config, blocks, None, device)
-    begin: Start = ray.get(start[0])
-    network = build_supernet(begin.network, (1.0,), config.train.seed).full
-    if begin.weights is not None:
-        network.load_state_dict(dict(begin.weights))
+    material, _ = receive(config, blocks, None, device)
+    if not config.data.is_windows:
+        material = copied(material, device)
+    given: Start = ray.get(start[0])
+    network = build_supernet(given.network, (1.0,), config.train.seed).full
+    if given.weights is not None:
+        network.load_state_dict(dict(given.weights))
     training = MaskTraining(
-        config, budgets, copied(images, device), network,
-        context.get_world_rank(), context.get_world_size(), begin.network.get("num_classes"),
+        config, budgets, material, network,
+        context.get_world_rank(), context.get_world_size(), given.network.get("num_classes"),
     )  # fmt: skip
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
     if newest is not None:
@@ -100,4 +108,6 @@ def work(
         training.run(report, save)
     except Diverged as error:
         return error
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error, OF_MEMORY) from None
     return None

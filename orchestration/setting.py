@@ -180,9 +180,9 @@ def window_setting(
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
     header = read_window_header(data_folder)
     search, report = search_panel(config, data_folder), report_panel(config, data_folder)
-    size = len(header.variables)
+    size, seed = len(header.variables), config.score.noise_seed
     scale = (header.mean, header.std) if header.own_unit else ((0.0,) * size, (1.0,) * size)
-    parts = (subnets, sampler_of(chain), header.shape, execution(config), search)
+    parts = (subnets, sampler_of(chain), header.shape, execution(config), search, report, seed)
     return Setting(
         dataset=config.data.name,
         supernet=supernet_sha(supernet_folder),
@@ -191,7 +191,7 @@ def window_setting(
         macs=macs_by_width(subnets, header.shape, report.blank(1)),
         image_shape=header.shape,
         make_scorer=_window_scorer,
-        args=(*parts, config.search.noise_seed, report, Unit(*scale), config.score.block_size),
+        args=(*parts, Unit(*scale), config.score.block_size),
     )
 
 
@@ -319,15 +319,15 @@ def _window_scorer(
     shape: tuple[int, int, int],
     execution: Execution,
     search: Panel,
-    search_seed: int,
     report: Panel,
+    report_seed: int,
     unit: Unit,
     block_size: int,
 ) -> WindowScorer:
     device = assigned_device()
     settle(device, execution.tf32)
     source = SupernetSource(subnets, sampler, None, shape, execution, device, report)
-    return WindowScorer(source, search, search_seed, report, unit, block_size, execution.threads)
+    return WindowScorer(source, search, report, report_seed, unit, block_size, execution.threads)
 
 
 def _stub_scorer(num_train_timesteps: int, reference: Reference, block_size: int) -> Scorer:

@@ -4,7 +4,8 @@ The pool's "images" are windows here: a batch of windows is a task, and a block 
 the error bars. Each is sampled several times; all samples of a task go through the networks in
 calls of `execution.batch_size` rows. What is kept of a window is a row of sums (`models.crps`).
 
-The seed says what is sampled: a search's own seed the validation windows, any other one the test.
+The seed says what is sampled: that of reports the test windows, any other one the validation's. So
+whatever searches or learns, by whatever seeds, never meets the test.
 """
 
 import time
@@ -41,9 +42,9 @@ class WindowScorer:
 
     Args:
         source: samples; what its networks are told is replaced by the panels.
-        search: what candidates of a search are judged on ...
-        search_seed: ... by noise of this seed.
-        report: what all else is judged on.
+        search: what all is judged on that searches or learns ...
+        report: ... and what is told, ...
+        report_seed: ... by noise of this seed.
         unit: of the errors.
         block_size: windows a block.
         threads: of this process.
@@ -53,15 +54,15 @@ class WindowScorer:
         self,
         source: SupernetSource,
         search: Panel,
-        search_seed: int,
         report: Panel,
+        report_seed: int,
         unit: Unit,
         block_size: int,
         threads: int = 1,
     ) -> None:
         torch.set_num_threads(threads)
         self.source = source
-        self.search, self.search_seed, self.report = search, search_seed, report
+        self.search, self.report, self.report_seed = search, report, report_seed
         self.unit = unit
         self.block_size = block_size
 
@@ -76,7 +77,7 @@ class WindowScorer:
             images: the windows.
             whole: of no meaning: rows are small.
         """
-        panel = self.search if seed == self.search_seed else self.report
+        panel = self.report if seed == self.report_seed else self.search
         windows = slice(images.start, images.stop)
         scored = panel.scored[windows].numpy()
         truth = self.unit.of(panel.values[windows].numpy())

@@ -1,17 +1,21 @@
 """The mask command: from scratch in the literal form, then frozen on what that has trained."""
 
 import json
+import signal
 
 import pyarrow.parquet as pq
 import pytest
-from commands import contents, run
+import ray
+from commands import contents, run, run_until
 
+from jobs import cli, mask
 from search_spaces.schedule import StepSchedule
 
 TINY = (
     "network.block_out_channels=[8]", "network.attention=[false]", "network.norm_group_size=4",
     "train.batch_size=64", "train.warmup_iterations=2", "train.iterations=12",
-    "train.num_workers=1", "train.checkpoint_every=6", "features.iterations=5",
+    "train.num_workers=1", "train.checkpoint_every=6", "train.report_every=2",
+    "features.iterations=5",
     "mask.candidates=20", "mask.steps=[6, 3]", "mask.updates=30", "score.num_images=40",
     "score.batch_size=40", "score.block_size=20", "score.actors=1", "search.num_images=40",
 )  # fmt: skip
@@ -21,7 +25,13 @@ def sets(*values):
     return [part for value in (*TINY, *values) for part in ("--set", value)]
 
 
-SCRATCH = ("mask.weights=scratch", "mask.form=literal", "mask.reward=elbo")
+SCRATCH = ("mask.weights=scratch", "mask.form=literal", "mask.num_images=8", "mask.masks=8")
+FROZEN = ("mask.steps=[3]", "mask.evaluations=900", "mask.num_images=8", "mask.masks=8")
+
+
+def here(*argv):
+    """Exit code of the command in this process, where it needs no Ray."""
+    return cli.run("mask", mask.main, mask.__doc__, mask.add_arguments, argv=list(map(str, argv)))
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +45,18 @@ def test_a_mask_is_learned_with_its_network(scratch):
     out, done = scratch
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads((out / "mask.json").read_text())
-    assert result["evaluations"] == 12 * 64 * 2
+    calls = [entry["calls"] for entry in result["results"]]
+    assert result["evaluations"] == 12 * 64 * 2 + sum(calls) and sum(calls) <= 2 * 1797
     assert [entry["num_steps"] for entry in result["results"]] == [6, 3]
-    for num_steps in (6, 3):
-        schedule = StepSchedule.from_json(
-            json.loads((out / "schedules" / f"{num_steps}.json").read_text())
-        )
-        assert len(schedule.steps) == num_steps
+    for entry in result["results"]:
+        text = (out / "schedules" / f"{entry['num_steps']}.json").read_text()
+        schedule = StepSchedule.from_json(json.loads(text))
+        assert len(schedule.steps) <= entry["num_steps"]
         levels = [level for _, _, level in schedule.steps]
         assert levels == sorted(levels) and levels[0] > 0.01  # less noise than the whole chain's
+        assert set(entry["scored"]) >= {
+            "learned", "even", "quadratic", "late 0.55", "even, literal", "likeliest",
+        }  # fmt: skip
     table = pq.read_table(out / "s.parquet").to_pandas()
     last = table[table["updates"] == 12 * 30]
     assert (table[table["updates"] == 0]["s"] == 1).all() and len(last) == 40
@@ -52,11 +65,19 @@ def test_a_mask_is_learned_with_its_network(scratch):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_same_command_again_changes_nothing(scratch):
+def test_rounds_of_quality_are_those_of_each_number_of_steps(scratch):
+    out, _ = scratch
+    rounds = json.loads((out / "quality.json").read_text())["rounds"]
+    for num_steps in (6, 3):
+        kinds = [r["kind"] for r in rounds if r["num_steps"] == num_steps]
+        assert kinds[0] == "known" and kinds[-1] == "final" and "drawn" in kinds
+
+
+def test_the_same_command_again_changes_nothing_and_starts_no_ray(scratch, monkeypatch):
     out, _ = scratch
     before = contents(out)
-    again = run("mask", *sets(*SCRATCH), "--out", out)
-    assert (again.returncode, again.stderr) == (0, "")
+    monkeypatch.setattr(ray, "init", None)
+    assert here(*sets(*SCRATCH), "--out", out) == 0
     assert contents(out) == before
 
 
@@ -67,6 +88,7 @@ def test_a_literal_schedule_is_sampled_as_any_other(scratch, tmp_path):
     assert (done.returncode, done.stderr) == (0, "") and len(list(tmp_path.glob("*.png"))) == 1
 
 
+@pytest.mark.proof
 def test_a_network_of_diffusers_own_is_taken_as_it_is(scratch, tmp_path):
     trained, _ = scratch
     foreign = tmp_path / "foreign"
@@ -74,8 +96,7 @@ def test_a_network_of_diffusers_own_is_taken_as_it_is(scratch, tmp_path):
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         (foreign / name).write_bytes((trained / "supernet" / name).read_bytes())
     out = tmp_path / "run"
-    values = ("mask.steps=[3]", "mask.evaluations=900", "mask.num_images=8", "mask.masks=8")
-    done = run("mask", *sets(*values), "--supernet", foreign, "--out", out)
+    done = run("mask", *sets(*FROZEN), "--supernet", foreign, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
     result = json.loads((out / "mask.json").read_text())
     assert result["evaluations"] <= 900
@@ -95,7 +116,57 @@ def test_a_network_of_diffusers_own_is_taken_as_it_is(scratch, tmp_path):
         (("mask.masks=1",), (), 2, "mask.masks: got 1, expected greater than or equal to 2"),
     ],
 )
-def test_what_cannot_be_meant_is_told_in_a_line(tmp_path, values, arguments, code, line):
-    done = run("mask", *sets(*values), *arguments, "--out", tmp_path / "run", "--dry-run")
-    assert done.returncode == code and line in done.stderr and done.stderr.count("\n") == 1
+def test_what_cannot_be_meant_is_told_in_a_line(tmp_path, capsys, values, arguments, code, line):
+    assert here(*sets(*values), *arguments, "--out", tmp_path / "run", "--dry-run") == code
+    said = capsys.readouterr().err
+    assert line in said and said.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("line", ["train   8/", "mask    6 steps, drawn"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(scratch, tmp_path, line):
+    """Killed as weights and mask are learned, and between rounds of quality."""
+    whole, _ = scratch
+    asked = (*sets(*SCRATCH), "--out", tmp_path / "run")
+    code, _ = run_until(line, signal.SIGKILL, "mask", *asked)
+    assert code == -signal.SIGKILL and not (tmp_path / "run" / "mask.json").exists()
+    done = run("mask", *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("mask.json", "s.parquet", "schedules/6.json", "schedules/3.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+@pytest.mark.proof
+def test_two_workers_find_the_errors_that_one_does(scratch, tmp_path):
+    trained, _ = scratch
+    found = []
+    for number in (1, 2):
+        values = (*FROZEN, "mask.reward=elbo", f"train.num_workers={number}")
+        out = tmp_path / str(number)
+        done = run("mask", *sets(*values), "--supernet", trained / "supernet", "--out", out)
+        assert (done.returncode, done.stderr) == (0, "")
+        found.append(json.loads((out / "elbo.json").read_text()))
+    one, two = found
+    assert one["evaluations"] == two["evaluations"] == 900
+    assert one["errors"] == pytest.approx(two["errors"], rel=1e-4)
+    assert one["s"][0] == pytest.approx(two["s"][0], abs=0.05)
+
+
+@pytest.mark.proof
+def test_the_benchmark_resumes_where_it_was(scratch, tmp_path):
+    trained, _ = scratch
+    out = tmp_path / "benchmark"
+    values = ("mask.steps=[3]", "mask.evaluations=600", "mask.num_images=8", "mask.masks=8")
+    asked = ("mask", *sets(*values), "--supernet", trained / "supernet", "--out", out)
+    done = run("benchmark", *asked, "--repetitions", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    (pair,) = json.loads((out / "benchmark.json").read_text())["notes"]["pairs"]
+    assert pair["calls"] <= 600 and 5400 < pair["calls_evolved"] <= 10 * pair["calls"]
+    low, high = pair["difference_ci"]
+    assert low <= pair["difference"] <= high
+    before = contents(out / "3-0")
+    again = run("benchmark", *asked, "--repetitions", 2)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "evolved 3 steps" in again.stdout and contents(out / "3-0") == before
+    assert len(json.loads((out / "benchmark.json").read_text())["notes"]["pairs"]) == 2

@@ -73,8 +73,9 @@ def test_interrupted_and_resumed_ends_with_the_same_bits(form, weights):
 def test_two_rows_of_an_image_have_the_same_image_and_noise_under_two_masks():
     run = training(load("mask.weights=scratch", "train.iterations=4"))
     positions = run._positions()
-    x_0, eps = run._images(positions)
-    assert len(positions) == 32
+    rows = run._rows(positions)
+    x_0, eps = rows.x_0, rows.eps
+    assert len(positions) == 32 and rows.told == () and rows.weights is None
     assert torch.equal(x_0[0::2], x_0[1::2]) and torch.equal(eps[0::2], eps[1::2])
     run.learner.s[:] = 0.3
     levels, told = run._levels(positions)

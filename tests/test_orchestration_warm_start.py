@@ -1,5 +1,11 @@
+import signal
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
+from commands import CONFIGS, run, run_until
+from stub_search import InProcessPool, generations, records_of, stub_problem
 
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
@@ -52,3 +58,60 @@ def test_a_search_asks_for_what_was_learned(learned):
 def test_where_it_means_nothing_it_is_refused(value):
     with pytest.raises(ConfigError, match="search.warm_start"):
         configs.load(None, ["search.budget=9", "search.warm_start=/x", value])
+
+
+KEPT = {
+    3: np.array([0.0, 0.9, 0.1, 0.9, 0.0, 0.9, 0.1, 0.1]),
+    2: np.array([0.0, 0.1, 0.9, 0.1, 0.0, 0.0, 0.9, 0.0]),
+}
+
+
+def whole(problem, records=()):
+    return records_of(list(generations(problem, InProcessPool(), records)))
+
+
+@pytest.mark.parametrize("optimizer", ["nsga2", "de", "one-plus-one"])
+def test_a_whole_search_begins_with_what_was_learned(optimizer):
+    plain = stub_problem(optimizer=optimizer, budget=64)
+    warm = replace(plain, kept=KEPT)
+    before, found = whole(plain), whole(warm)
+    num_uniform = len(plain.space.uniform())
+    assert found[:num_uniform] == before[:num_uniform]
+    first = [[t for t, _ in record.steps] for record in found[num_uniform : num_uniform + 4]]
+    grid = plain.space.grid
+    assert first[:2] == [[grid[1], grid[3], grid[5]], [grid[2], grid[6]]]  # most steps first
+    assert {r.key for r in found[num_uniform:]} != {r.key for r in before[num_uniform:]}
+    assert len(found) == len(before) == 64
+
+
+def test_a_search_from_a_mask_goes_on_from_any_number_of_its_records():
+    warm = replace(stub_problem(budget=56), kept=KEPT)
+    found = whole(warm)
+    for number in (1, 17, 30, 41, 55):
+        assert whole(warm, found[:number]) == found
+    with pytest.raises(ValueError, match="not those of this search"):
+        whole(replace(warm, kept=None), found)
+
+
+@pytest.mark.proof
+def test_a_killed_search_from_a_mask_ends_with_the_same_bytes(tmp_path):
+    timesteps = range(0, 1000, 50)
+    rows = [(4, 9, t, float(t in (100, 250, 400, 600))) for t in timesteps]
+    table = pd.DataFrame(rows, columns=["num_steps", "updates", "t", "s"])
+    table.to_parquet(tmp_path / "s.parquet")
+    stub = ("--config", CONFIGS / "golden-stub.yaml")
+    asked = (*stub, "--set", f"search.warm_start={tmp_path / 's.parquet'}")
+    for name, argv in (("plain", stub), ("warm", asked)):
+        assert run("search", *argv, "--out", tmp_path / name).returncode == 0
+    code, _ = run_until(
+        "search  48 ", signal.SIGKILL, "search", *asked, "--out", tmp_path / "killed"
+    )
+    assert code == -signal.SIGKILL
+    assert run("search", *asked, "--out", tmp_path / "killed").returncode == 0
+    journals = {
+        name: (tmp_path / name / "journal.jsonl").read_bytes()
+        for name in ("plain", "warm", "killed")
+    }
+    assert journals["killed"] == journals["warm"] != journals["plain"]
+    fronts = [(tmp_path / name / "front.json").read_bytes() for name in ("warm", "killed")]
+    assert fronts[0] == fronts[1]

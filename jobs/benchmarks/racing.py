@@ -12,7 +12,7 @@ over seeds of the ratio to the search without racing at 1,000 images.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -128,13 +128,19 @@ def run(repetitions: int) -> Report:
     return Report("racing", figures, [], notes)
 
 
-def searched(noise: float, seed: int, calls: int = CALLS, **settings: int | bool) -> Found:
-    """One search, and what has come of it."""
+def searched(
+    noise: float,
+    seed: int,
+    calls: int = CALLS,
+    kept: Mapping[int, np.ndarray] | None = None,
+    **settings: int | bool | str,
+) -> Found:
+    """One search, perhaps from a learned mask, and what has come of it."""
     chosen = Search(budget_calls=calls, seed=seed, noise_seed=seed, **settings)
     steps = tuple((t, SPACE.widths[0]) for t in SPACE.grid)
     chain = StepSchedule(1000, "linear", "epsilon", "ddim", 0.0, True, steps)
-    problem = Problem(chain, SPACE, MACS, chosen)
-    optimizer = make_optimizer(chosen.optimizer, SPACE, seed, chosen.population)
+    problem = Problem(chain, SPACE, MACS, chosen, kept=kept)
+    optimizer = make_optimizer(chosen.optimizer, problem.searched, seed, chosen.population)
     generations: list[Generation] = []
     for generation in search(problem, optimizer, LandscapePool(noise), (), lambda: 0.0):
         generations.append(generation)

@@ -41,7 +41,6 @@ from orchestration.extractor import ensure_extractor
 from orchestration.files import Json, read_json, write_json
 from orchestration.plan import follow_plan
 from orchestration.progress import training_line
-from orchestration.results import quality_name
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scoring import scoring_pool
 from orchestration.sections import Train
@@ -196,7 +195,7 @@ def _variant(config: Config, out: Path, name: str, say: Say) -> Found:
         distances,
         rows[-1].images_per_s if rows else None,
         cost_of_iteration(chosen.macs, config.train),
-        quality_name(chosen.features, config.score.num_images),
+        chosen.quality.name(config.score.num_images),
     )
 
 

@@ -1,0 +1,197 @@
+"""`mask`: learned steps against evolution over timesteps that makes TIMES as many network calls.
+
+For each of `mask.steps`, and for each seed of as many as there are repetitions, from a trained
+network as it is:
+
+    learned   what `jobs.mask` finds for this number of steps alone
+    evolved   the rival of `timestep_evolution.py` on the same candidates, with TIMES the network
+              calls x images that the mask took in all, those for the ELBO included
+
+Both, and the spacings that need no learning, are then scored on noise that none of them has met,
+`score.num_images` images each, another noise for each seed. `difference_K` is the mean over seeds
+of learned - evolved, and `within_K` the share of seeds at which the 95 % interval of the paired
+difference does not say that the learned one is worse.
+
+Each pair has a run directory, <out>/<K>-<seed>, with all that `jobs.mask` leaves, the generations
+of evolution and the scores (`versus.json`). What is done is passed over: the same command resumes,
+and one with more repetitions adds seeds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from jobs.benchmarks.report import Report
+from jobs.benchmarks.timestep_evolution import Evolution, evolve, num_images
+from orchestration import data, pipeline
+from orchestration.cluster import cluster
+from orchestration.config import Config, overlay
+from orchestration.errors import ConfigError
+from orchestration.files import Json, read_json, write_json
+from orchestration.foreign import ensure_known
+from orchestration.mask_plan import make_chain
+from orchestration.mask_quality import Round, winner
+from orchestration.mask_refine import most_images, read_rounds, scores
+from orchestration.mask_result import schedule_of
+from orchestration.mask_run import learn_masks
+from orchestration.rundir import RunDirectory, open_run
+from orchestration.scoring import score_schedules
+from search_spaces.schedule import StepSchedule
+from search_spaces.spacing import known_grids
+
+TIMES = 10
+VERSUS, GENERATIONS = "versus.json", "evolution.json"
+
+Say = Callable[[str], None]
+Versus = Mapping[str, Json]
+
+
+def run(config: Config, supernet: Path, out: Path, repetitions: int, say: Say) -> Report:
+    """Learns, evolves and scores what is missing, and compares.
+
+    Args:
+        config: of the masks.
+        supernet: folder of a trained network.
+        out: holds a run directory for each pair, and what they share.
+        repetitions: seeds.
+        say: takes lines of progress.
+
+    Raises:
+        ConfigError: the weights are to learn.
+    """
+    if config.mask.weights != "frozen":
+        raise ConfigError(f"mask.weights: got {config.mask.weights}, expected frozen")
+    found = []
+    with cluster(config):
+        for seed in range(repetitions):
+            for k in config.mask.steps:
+                say(f"\n{k} steps, seed {seed}")
+                found.append(_pair(pair_config(config, k, seed), supernet, out, say))
+    figures, notes = compare(found)
+    about: dict[str, Json] = {"times": TIMES, "seeds": repetitions, "data": config.data.name}
+    return Report("mask", figures, [], {**about, "pairs": found, "over_seeds": notes})
+
+
+def pair_config(config: Config, num_steps: int, seed: int) -> Config:
+    """The configuration of one number of steps and one seed: its final noise is its own."""
+    return overlay(
+        config,
+        {
+            "mask": {"steps": [num_steps], "seed": seed},
+            "score": {"noise_seed": config.score.noise_seed + 1000 * seed},
+        },
+    )
+
+
+def compare(found: Sequence[Versus]) -> tuple[dict[str, float], dict[str, Json]]:
+    """The figures, and for each number of steps what varies between seeds."""
+    figures: dict[str, float] = {}
+    notes: dict[str, Json] = {}
+    for k in dict.fromkeys(each["num_steps"] for each in found):
+        of_k = [each for each in found if each["num_steps"] == k]
+        differences = np.array([each["difference"] for each in of_k])
+        figures[f"difference_{k}"] = float(differences.mean())
+        figures[f"within_{k}"] = float(np.mean([each["difference_ci"][0] <= 0 for each in of_k]))
+        for name in of_k[0]["scored"]:
+            qualities = [each["scored"][name]["quality"] for each in of_k]
+            figures[f"{name.replace(' ', '_')}_{k}"] = float(np.mean(qualities))
+        error = differences.std(ddof=1) / len(of_k) ** 0.5 if len(of_k) > 1 else None
+        notes[str(k)] = {
+            "differences": differences.tolist(),
+            "standard_error": None if error is None else float(error),
+        }
+    return figures, notes
+
+
+def mask_table(report: Report) -> Table:
+    """A row for each number of steps and seed."""
+    pairs = report.notes["pairs"]
+    name = pairs[0]["quality"]
+    table = Table(title=f"{name}: learned against evolved with {TIMES} x the network calls")
+    for column in ("steps", "seed", "calls", "of evolution", "even", "best known", "learned",
+                   "evolved", "learned - evolved", "95 % interval"):  # fmt: skip
+        table.add_column(column, justify="right")
+    for each in pairs:
+        scored = {key: value["quality"] for key, value in each["scored"].items()}
+        known = min(v for key, v in scored.items() if key not in ("learned", "evolved"))
+        low, high = each["difference_ci"]
+        qualities = (scored["even"], known, scored["learned"], scored["evolved"])
+        table.add_row(
+            str(each["num_steps"]), str(each["seed"]), f"{each['calls']:,}",
+            f"{each['calls_evolved']:,}", *(f"{value:.4g}" for value in qualities),
+            f"{each['difference']:+.3g}", f"{low:+.3g} to {high:+.3g}",
+        )  # fmt: skip
+    return table
+
+
+def _pair(config: Config, supernet: Path, out: Path, say: Say) -> Versus:
+    (k,), seed = config.mask.steps, config.mask.seed
+    with open_run(out / f"{k}-{seed}", config, out) as run:
+        path = run.path / VERSUS
+        if not path.exists():
+            with pipeline.tracked(config, run, "mask") as track:
+                learned = learn_masks(config, run, supernet, track, say)
+            network = ensure_known(supernet, run.path / "network", config)
+            generations = _evolved(config, run, network, TIMES * learned["evaluations"], say)
+            write_json(path, _scored(config, run, network, learned, generations, say))
+        return read_json(path)
+
+
+def _evolved(
+    config: Config, run: RunDirectory, network: Path, budget: int, say: Say
+) -> list[Round]:
+    """All generations, those that are on disk among them."""
+    images, (k,) = data.prepare(config.data, run.cache, say), config.mask.steps
+    count = num_images(config.mask.num_images, k, budget)
+    chain, most = make_chain(config), most_images(images)
+    search = Evolution(chain, k, budget, config.mask.seed, count, most)
+    path = run.path / GENERATIONS
+    asked: dict[str, Json] = {"num_steps": k, "budget": budget, "images": count}
+    earlier, rounds = read_rounds(path, asked), []
+    with scores(config, run, images, network, count, say) as score:
+        for done in evolve(search, score, earlier):
+            rounds.append(done)
+            if len(rounds) > len(earlier):
+                write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
+            spent = sum(each.calls for each in rounds)
+            say(
+                f"evolved {k} steps, {len(done.masks)} of them, {done.kind}: best"
+                f" {min(done.qualities):.3g}, {spent:,} of {budget:,} calls"
+            )
+    return rounds
+
+
+def _scored(
+    config: Config,
+    run: RunDirectory,
+    network: Path,
+    learned: Mapping[str, Json],
+    generations: Sequence[Round],
+    say: Say,
+) -> Versus:
+    """All on fresh noise, differences from the evolved one."""
+    (k,), (entry,) = config.mask.steps, learned["results"]
+    evolved = schedule_of(config, make_chain(config), winner(generations[-1]))
+    found = StepSchedule.from_json(read_json(run.path / entry["schedule"]))
+    grids = known_grids(config.diffusion.num_train_timesteps, k)
+    known = {name: tuple((t, 1.0) for t in grid) for name, grid in grids.items()}
+    named = {"evolved": evolved.steps, "learned": found.steps, **known}
+    distinct = list(dict.fromkeys(named.values()))
+    members, facts = score_schedules(
+        config, evolved, distinct, network, run, config.score.num_images, run.plan, say
+    )
+    of_steps = dict(zip(distinct, members, strict=True))
+    scored = {name: of_steps[steps] for name, steps in named.items()}
+    return {
+        "num_steps": k,
+        "seed": config.mask.seed,
+        "quality": facts["quality"],
+        "calls": learned["evaluations"],
+        "calls_evolved": sum(each.calls for each in generations),
+        "difference": scored["learned"]["quality"] - scored["evolved"]["quality"],
+        "difference_ci": scored["learned"]["delta_ci"],
+        "scored": scored,
+    }

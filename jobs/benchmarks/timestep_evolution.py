@@ -1,0 +1,164 @@
+"""Evolution over which steps to keep, the rival of a learned mask.
+
+It searches as AutoDiffusion does (Li et al., ICCV 2023, arXiv 2309.10438): a member is K of the
+candidate timesteps, all are scored by the distance of a few samples on the same noise, the best
+ones that were met are parents, and a generation is children of two and mutants of one. A child has
+what both of its parents have, and the rest from what one of them has; in a mutant each step moves,
+with a chance of MUTATION, to any candidate that is free.
+
+It is given what a mask is given: known spacings to begin with, and in the end the best that it met
+are compared once more on fresh noise, by FINAL_SHARE of the budget.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from orchestration.errors import DataError
+from orchestration.mask_plan import Chain
+from orchestration.mask_quality import Round, Scores, as_mask
+from search_spaces.prefixes import count_calls
+from search_spaces.spacing import known_grids, nearest
+
+NOISE = 12 << 32
+"""Upper half of the seed of its noise: no mask is learned on it, and nothing told."""
+
+POPULATION, PARENTS, GENERATIONS = 16, 8, 8  # generations that the budget should allow
+MUTATION = 0.25
+FINALISTS, FINAL_SHARE = 4, 0.25
+DRAWS = 50  # children for each one that is asked, before no new ones are thought to be left
+
+Kept = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """What is searched, and by how much.
+
+    Args:
+        chain: the candidates.
+        num_steps: K.
+        budget: network calls x images.
+        seed: of the children and of the noise.
+        images: that a member is scored on; see `num_images`.
+        most: images that there are; None where samples have no end.
+    """
+
+    chain: Chain
+    num_steps: int
+    budget: int
+    seed: int
+    images: int
+    most: int | None = None
+
+
+def num_images(most: int, num_steps: int, budget: int) -> int:
+    """Images a member: `most`, or fewer where the budget allows too few generations."""
+    able = int((1 - FINAL_SHARE) * budget) // (GENERATIONS * POPULATION * num_steps)
+    return max(2, min(most, able) // 2 * 2)
+
+
+def evolve(search: Evolution, score: Scores, earlier: Sequence[Round] = ()) -> Iterator[Round]:
+    """Yields generation after generation; the last is of the kind "final".
+
+    Args:
+        search: what is searched.
+        score: qualities of schedules on noise of a seed, and on a number of images each.
+        earlier: generations of an interrupted run, which are not scored again.
+
+    Raises:
+        DataError: the earlier generations are not those of this search.
+    """
+    noise = NOISE + search.seed * 1009 + search.num_steps * 4093
+    met: dict[Kept, float] = {}
+    spent, index = 0, 0
+
+    def take(kind: str, members: Sequence[Kept], seed: int, count: int) -> Round:
+        nonlocal spent, index
+        if index < len(earlier):
+            done = earlier[index]
+            if (done.kind, done.masks) != (kind, tuple(members)):
+                raise DataError("the generations of evolution are not those of this search")
+        else:
+            steps = _steps(search.chain, members)
+            calls = count * count_calls(steps)
+            qualities = tuple(score(steps, seed, count))
+            done = Round(search.num_steps, kind, tuple(members), qualities, calls)
+        spent, index = spent + done.calls, index + 1
+        return done
+
+    members = _first(search)
+    while members := _within(search, members, (1 - FINAL_SHARE) * search.budget - spent):
+        done = take("evolved", members, noise, search.images)
+        met |= dict(zip(done.masks, done.qualities, strict=True))
+        yield done
+        members = _children(search, sorted(met, key=lambda m: (met[m], m)), index)
+    finalists = sorted(met, key=lambda m: (met[m], m))[:FINALISTS]
+    calls = count_calls(_steps(search.chain, finalists))
+    left = (search.budget - spent) // calls
+    left = left if search.most is None else min(left, search.most)
+    yield take("final", finalists, noise + 1, max(1, left // search.images) * search.images)
+
+
+def _steps(chain: Chain, members: Sequence[Kept]) -> list:
+    like = torch.empty(len(chain.timesteps))
+    return [chain.steps(as_mask(member, like)) for member in members]
+
+
+def _within(search: Evolution, members: Sequence[Kept], calls: float) -> list[Kept]:
+    """As many of the members as so many calls allow."""
+    able = list(members)
+    while able and search.images * count_calls(_steps(search.chain, able)) > calls:
+        able.pop()
+    return able
+
+
+def _first(search: Evolution) -> list[Kept]:
+    chain = search.chain
+    grids = known_grids(len(chain.alphas_cumprod), search.num_steps).values()
+    known = [tuple(nearest(chain.timesteps, grid)) for grid in grids]
+    rng = _rng(search, 0)
+    size = len(chain.timesteps)
+    drawn = [
+        _sorted(rng.choice(size, search.num_steps, replace=False)) for _ in range(POPULATION)
+    ]
+    return list(dict.fromkeys([*known, *drawn]))[:POPULATION]
+
+
+def _children(search: Evolution, ranked: Sequence[Kept], index: int) -> list[Kept]:
+    """New members, half of them children of two of the best and half mutants of one."""
+    parents, rng = ranked[:PARENTS], _rng(search, index)
+    old, new = set(ranked), {}
+    for draw in range(DRAWS * POPULATION):
+        if len(new) == POPULATION:
+            break
+        one, other = (parents[i] for i in rng.integers(len(parents), size=2))
+        child = _crossed(one, other, rng) if draw % 2 else _mutated(search, one, rng)
+        if child not in old:
+            new.setdefault(child)
+    return list(new)
+
+
+def _crossed(one: Kept, other: Kept, rng: np.random.Generator) -> Kept:
+    both = set(one) & set(other)
+    either = sorted(set(one) ^ set(other))
+    return _sorted([*both, *rng.choice(either, len(one) - len(both), replace=False)])
+
+
+def _mutated(search: Evolution, one: Kept, rng: np.random.Generator) -> Kept:
+    kept = set(one)
+    for step in one:
+        free = sorted(set(range(len(search.chain.timesteps))) - kept)
+        if free and rng.random() < MUTATION:
+            kept = kept - {step} | {int(rng.choice(free))}
+    return _sorted(kept)
+
+
+def _sorted(kept: object) -> Kept:
+    return tuple(sorted(map(int, kept)))
+
+
+def _rng(search: Evolution, generation: int) -> np.random.Generator:
+    return np.random.default_rng([search.seed, search.num_steps, generation])

@@ -1,0 +1,198 @@
+"""Learning s from generated quality through the scoring pool, round by round on disk.
+
+Images are judged by their distance, windows of time series by CRPS on the validation windows: the
+test's are met by nothing but the final scores. All rounds lie in `quality.json`; an interrupted
+run goes on after the last of them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from models.intervals import Replicates
+from models.masking import undecided
+from orchestration import setting
+from orchestration.config import Config
+from orchestration.data import DataSet
+from orchestration.errors import DataError
+from orchestration.files import Json, read_json, write_json
+from orchestration.judge import ensure_judge, judged_setting
+from orchestration.mask_fit import Learned
+from orchestration.mask_plan import Budgets, Chain
+from orchestration.mask_quality import Round, Scores, num_images, refine, winner
+from orchestration.pool import Pool
+from orchestration.rundir import RunDirectory
+from orchestration.scoring import scoring_pool
+from orchestration.search import Step
+from orchestration.window_formats import WindowHeader
+from orchestration.windows import check_count
+
+QUALITY = "quality.json"
+
+History = dict[int, list[tuple[int, list[float]]]]
+Say = Callable[[str], None]
+
+
+class DistancesPool(Protocol):
+    """What is needed of a pool."""
+
+    def distances(
+        self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
+    ) -> list[Replicates]:
+        """See `Pool`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was learned for one number of steps.
+
+    Args:
+        mask: indices of kept candidates.
+        s: float64 (S,), in the end.
+        calls: network calls x images for its quality.
+    """
+
+    mask: tuple[int, ...]
+    s: Tensor
+    calls: int
+
+
+def check_images(config: Config, header: object) -> None:
+    """ConfigError where masks are to be judged by more windows than the validation has."""
+    if isinstance(header, WindowHeader) and config.mask.reward == "quality":
+        check_count("mask.num_images", config.mask.num_images, header, "validation")
+
+
+def by_quality(
+    config: Config,
+    run: RunDirectory,
+    images: DataSet,
+    supernet: Path,
+    chain: Chain,
+    budgets: Budgets,
+    learned: Learned,
+    asked: dict[str, Json],
+    history: History,
+    say: Say,
+) -> dict[int, Found]:
+    """Refines s for each number of steps; `history` takes s after each round.
+
+    Args:
+        config: of the run.
+        run: where the rounds lie.
+        images: the prepared data.
+        supernet: folder of the network.
+        chain: the candidates.
+        budgets: of which the quality's is shared evenly.
+        learned: from the ELBO.
+        asked: what decides the result.
+        history: (updates, s) of each number of steps so far.
+        say: takes lines of progress.
+
+    Raises:
+        DataError: the rounds on disk are of another configuration, or an artifact is damaged.
+    """
+    path = run.path / QUALITY
+    rounds = read_rounds(path, asked)
+    most = most_images(images)
+    what = "images" if most is None else "windows"
+    found: dict[int, Found] = {}
+    budget = budgets.quality // len(config.mask.steps)
+    for row, k in enumerate(config.mask.steps):
+        count = num_images(config.mask, k, budget)
+        earlier = [r for r in rounds if r.num_steps == k]
+        with scores(config, run, images, supernet, count, say) as score:
+            at = history[k][-1][0]
+            for done, s in refine(
+                config.mask, chain, k, budget, learned.s[row], score, earlier, most
+            ):
+                at += 1
+                history[k].append((at, s.tolist()))
+                if done not in rounds:
+                    rounds.append(done)
+                    write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
+                spent = sum(r.calls for r in rounds if r.num_steps == k)
+                say(
+                    f"mask    {k} steps, {done.kind}: {len(done.masks)} masks on {count} {what},"
+                    f" best {min(done.qualities):.3g}, {spent:,} of {budget:,} calls,"
+                    f" undecided {undecided(s):.0%}"
+                )
+        found[k] = Found(winner(done), s, spent)
+    return found
+
+
+def most_images(images: DataSet) -> int | None:
+    """What schedules can be judged by at most: the validation windows; None of images."""
+    header = images.header
+    return header.counts["validation"] if isinstance(header, WindowHeader) else None
+
+
+@contextmanager
+def scores(
+    config: Config, run: RunDirectory, images: DataSet, supernet: Path, count: int, say: Say
+) -> Iterator[Scores]:
+    """Qualities by a pool of scoring actors, which start when the first are asked for.
+
+    Args:
+        config: of the run.
+        run: beside which prepared data and features lie.
+        images: the prepared data.
+        supernet: folder of the network.
+        count: images that a schedule is scored on, for the most part.
+        say: takes lines of progress.
+    """
+    own = scored_on(config, count)
+    with ExitStack() as stack:
+
+        @cache
+        def pool() -> Pool:
+            judge = ensure_judge(config, images, run.cache, say)
+            chosen = judged_setting(own, setting.baseline(config), supernet, judge)
+            return stack.enter_context(scoring_pool(own, chosen, say))
+
+        yield lambda *asked: scores_of(pool())(*asked)
+
+
+def scored_on(config: Config, count: int) -> Config:
+    """The configuration of scoring on so few images, or windows, at a time.
+
+    A call has as many rows as a mask has images, and an error bar two blocks. Of windows calls
+    stay as large as they are, for each is sampled several times.
+    """
+    score = {"batch_size": count, "block_size": count // 2}
+    if config.data.is_windows:
+        score = {"batch_size": min(count, config.score.batch_size), "block_size": 1}
+    return config.model_copy(update={"score": config.score.model_copy(update=score)})
+
+
+def scores_of(pool: DistancesPool) -> Scores:
+    """Qualities by a pool: (schedules, seed, number of images) -> one each."""
+
+    def qualities(schedules: Sequence[Sequence[Step]], seed: int, number: int) -> list[float]:
+        return [score.full for score in pool.distances(schedules, seed, number)]
+
+    return qualities
+
+
+def read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:
+    """The rounds of an interrupted run; DataError where they are of another one."""
+    if not path.exists():
+        return []
+    content = read_json(path)
+    if content.get("asked") != asked:
+        raise DataError(f"{path} belongs to another mask: expected another --out")
+    return [
+        Round(
+            **{
+                **row,
+                "masks": tuple(tuple(mask) for mask in row["masks"]),
+                "qualities": tuple(row["qualities"]),
+            }
+        )
+        for row in content["rounds"]
+    ]

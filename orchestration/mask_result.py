@@ -1,0 +1,145 @@
+"""What was learned beside what needs no learning, on fresh noise: the content of `mask.json`.
+
+The rivals of each number of steps: evenly spaced and quadratic (`spacing.py`), those that leave
+out the noisiest steps (late), the ELBO's optimum by dynamic programming, and the likeliest steps
+of s as it is in the end. Windows of time series are the test's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from models.elbo import ErrorCurve, best_subsets, negative_elbo, snr
+from models.masking import top_k, undecided
+from orchestration import setting
+from orchestration.config import Config
+from orchestration.files import Json, write_json
+from orchestration.mask_fit import Learned
+from orchestration.mask_plan import Chain
+from orchestration.mask_quality import as_mask, indices
+from orchestration.mask_refine import Found
+from orchestration.rundir import RunDirectory
+from orchestration.scoring import score_schedules
+from search_spaces.schedule import StepSchedule
+from search_spaces.spacing import known_grids, nearest
+
+FORMAT = "step-mask/1"
+
+ON_CANDIDATES = ("even", "quadratic")
+"""Known spacings that the literal form is held against in its own form too."""
+
+
+def schedule_of(config: Config, chain: Chain, mask: Sequence[int]) -> StepSchedule:
+    """An ordinary schedule of kept candidates, at width 1."""
+    like = torch.empty(len(chain.timesteps))
+    return replace(setting.baseline(config), steps=chain.steps(as_mask(mask, like)))
+
+
+def result(
+    config: Config,
+    run: RunDirectory,
+    num_training: int,
+    supernet: Path,
+    chain: Chain,
+    learned: Learned,
+    found: Mapping[int, Found],
+    say: Callable[[str], None],
+) -> dict[str, Json]:
+    """Writes the schedules and scores them, and their rivals, on fresh noise.
+
+    Args:
+        config: of the run.
+        run: where schedules go.
+        num_training: images, or windows, that the network learned from.
+        supernet: folder of the network.
+        chain: the candidates.
+        learned: from the ELBO.
+        found: for each number of steps.
+        say: takes lines of progress.
+    """
+    results, facts = [], {}
+    what = "windows" if config.data.is_windows else "images"
+    for k, of_k in found.items():
+        schedule = schedule_of(config, chain, of_k.mask)
+        write_json(run.schedules / f"{k}.json", schedule.to_json())
+        known = rivals(config, chain, learned, k, of_k.s)
+        named = {"even": known.pop("even"), "learned": schedule, **known}
+        distinct = list(dict.fromkeys(s.steps for s in named.values()))
+        say(f"mask    {k} steps: {len(distinct)} schedules on {config.score.num_images:,} {what}")
+        members, facts = score_schedules(
+            config, named["even"], distinct, supernet, run, config.score.num_images, run.plan, say
+        )
+        of_steps = dict(zip(distinct, members, strict=True))
+        results.append(
+            {
+                "num_steps": k,
+                "schedule": f"schedules/{k}.json",
+                "calls": of_k.calls,
+                "undecided": undecided(of_k.s),
+                "negative_elbo": _cost(learned, chain, of_k.mask),
+                "negative_elbo_best": _best(learned, chain, k)[1]
+                if chain.form == "respaced"
+                else None,
+                "negative_elbo_candidates": _cost(learned, chain, range(len(chain.timesteps))),
+                "scored": {
+                    name: {
+                        **of_steps[s.steps],
+                        "delta": of_steps[s.steps]["quality"] - members[0]["quality"],
+                        "timesteps": [t for t, *_ in s.steps],
+                        "log_snr": _log_snr(chain, s),
+                    }
+                    for name, s in named.items()
+                },
+            }
+        )
+    return {
+        "format": FORMAT,
+        **facts,
+        "training_images": num_training,
+        "evaluations": learned.evaluations + sum(of_k.calls for of_k in found.values()),
+        "results": results,
+    }
+
+
+def rivals(
+    config: Config, chain: Chain, learned: Learned, k: int, s: Tensor
+) -> dict[str, StepSchedule]:
+    """What a learned schedule of k steps is held against, by name; see the module.
+
+    The ELBO's optimum is known in the respaced form.
+    """
+    base = setting.baseline(config)
+    grids = known_grids(config.diffusion.num_train_timesteps, k)
+    named = {
+        name: replace(base, steps=tuple((t, 1.0) for t in grid)) for name, grid in grids.items()
+    }
+    likeliest = {"likeliest": schedule_of(config, chain, indices(top_k(s, k)))}
+    if chain.form == "literal":
+        same = {name: nearest(chain.timesteps, grids[name]) for name in ON_CANDIDATES}
+        own = {f"{name}, literal": schedule_of(config, chain, mask) for name, mask in same.items()}
+        return named | own | likeliest
+    best, _ = _best(learned, chain, k)
+    return named | {"elbo optimum": schedule_of(config, chain, indices(best))} | likeliest
+
+
+def _best(learned: Learned, chain: Chain, k: int) -> tuple[Tensor, float]:
+    return best_subsets(chain.grid, learned.errors, learned.second_moment, (k,))[k]
+
+
+def _cost(learned: Learned, chain: Chain, mask: Sequence[int]) -> float:
+    """Negative ELBO in nats per dimension, by the measured errors."""
+    curve = ErrorCurve(chain.grid)
+    curve.sums = torch.stack([learned.errors, torch.ones_like(learned.errors)])
+    masks = as_mask(mask, learned.errors)[None]
+    levels = chain.levels(masks)
+    return negative_elbo(masks, levels, curve(levels), learned.second_moment).item()
+
+
+def _log_snr(chain: Chain, schedule: StepSchedule) -> list[float]:
+    levels = [
+        level[0] if level else chain.alphas_cumprod[t].item() for t, _, *level in schedule.steps
+    ]
+    return snr(torch.tensor(levels, dtype=torch.float64)).log().tolist()

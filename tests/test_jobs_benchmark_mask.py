@@ -1,0 +1,111 @@
+"""The benchmark of masks: its rival, where the quality of steps is known, and what it tells."""
+
+import itertools
+
+import pytest
+import torch
+from rich.console import Console
+
+from jobs.benchmarks import mask
+from jobs.benchmarks.report import Report
+from jobs.benchmarks.timestep_evolution import FINALISTS, POPULATION, Evolution, evolve, num_images
+from models.diffusion import noise_levels
+from orchestration import config as configs
+from orchestration.errors import DataError
+from orchestration.mask_plan import Chain
+from orchestration.mask_quality import winner
+
+CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
+BEST = (700, 400, 200, 75)
+
+
+def quality(steps):
+    """How far steps are from the best ones, in places."""
+    gaps = sum(abs(t - best) for (t, *_), best in zip(steps, BEST, strict=True))
+    return 1 + gaps / 100
+
+
+class Scores:
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, schedules, seed, number):
+        self.asked.append((seed, number))
+        return [quality(steps) for steps in schedules]
+
+
+def evolved(budget, earlier=(), seed=0, most=None):
+    scores = Scores()
+    search = Evolution(CHAIN, 4, budget, seed, num_images(40, 4, budget), most)
+    return list(evolve(search, scores, earlier)), scores
+
+
+def test_it_finds_better_steps_than_all_it_began_with():
+    rounds, scores = evolved(60_000)
+    assert [r.kind for r in rounds] == ["evolved"] * (len(rounds) - 1) + ["final"]
+    first, final = min(rounds[0].qualities), min(rounds[-1].qualities)
+    assert final - 1 < 0.5 * (first - 1)
+    best = torch.tensor([i in winner(rounds[-1]) for i in range(40)])
+    assert quality(CHAIN.steps(best)) == final
+    seeds = [seed for seed, _ in scores.asked]
+    assert len(set(seeds[:-1])) == 1 and seeds[-1] not in seeds[:-1]  # fresh in the end alone
+    assert scores.asked[-1][1] > scores.asked[0][1]
+
+
+def test_members_have_as_many_steps_and_none_is_scored_twice():
+    rounds, _ = evolved(60_000)
+    members = list(itertools.chain.from_iterable(r.masks for r in rounds[:-1]))
+    assert len(set(members)) == len(members) > 3 * POPULATION
+    assert all(len(set(m)) == 4 and m == tuple(sorted(m)) and m[-1] < 40 for m in members)
+    assert set(rounds[-1].masks) <= set(members) and len(rounds[-1].masks) == FINALISTS
+    others, _ = evolved(60_000, seed=1)
+    assert others[1].masks != rounds[1].masks
+
+
+@pytest.mark.parametrize("budget", [2_000, 30_000])
+def test_the_budget_is_kept_and_spent(budget):
+    rounds, _ = evolved(budget)
+    assert 0.85 * budget < sum(r.calls for r in rounds) <= budget
+    of_few, scores = evolved(budget, most=6)
+    assert scores.asked[-1][1] <= max(6, num_images(40, 4, budget))
+
+
+def test_what_was_scored_before_an_interruption_is_not_scored_again():
+    whole, _ = evolved(30_000)
+    again, scores = evolved(30_000, whole[:3])
+    assert again == whole and len(scores.asked) == len(whole) - 3
+    with pytest.raises(DataError, match="generations of evolution are not those"):
+        evolved(30_000, whole[1:])
+
+
+def versus(num_steps, seed, learned, evolved, reach):
+    difference = learned - evolved
+    scored = {"evolved": evolved, "learned": learned, "even": 9.0, "late 0.55": 4.0}
+    return {
+        "num_steps": num_steps, "seed": seed, "quality": "fd_digits_4k", "calls": 100,
+        "calls_evolved": 1000, "difference": difference,
+        "difference_ci": [difference - reach, difference + reach],
+        "scored": {name: {"quality": value} for name, value in scored.items()},
+    }  # fmt: skip
+
+
+def test_figures_by_hand():
+    pairs = [
+        versus(10, 0, 3.0, 2.0, 1.5), versus(10, 1, 3.0, 2.0, 0.5), versus(5, 0, 3.0, 3.5, 0.1)
+    ]  # fmt: skip
+    figures, notes = mask.compare(pairs)
+    assert figures["difference_10"] == 1 and figures["difference_5"] == -0.5
+    assert figures["within_10"] == 0.5 and figures["within_5"] == 1
+    assert figures["learned_10"] == 3 and figures["even_5"] == 9 and figures["late_0.55_5"] == 4
+    assert notes["10"] == {"differences": [1.0, 1.0], "standard_error": 0.0}
+    assert notes["5"]["standard_error"] is None
+    console = Console(width=200, record=True)
+    console.print(mask.mask_table(Report("mask", figures, [], {"pairs": pairs})))
+    assert "-0.6 to -0.4" in console.export_text()
+
+
+def test_every_pair_has_a_noise_of_its_own():
+    config = configs.load(None, ["search.budget=1", "mask.steps=[10, 5]"])
+    pairs = [mask.pair_config(config, k, seed) for seed in range(3) for k in (10, 5)]
+    assert pairs[-1].mask.steps == (5,) and pairs[-1].mask.seed == 2
+    assert [each.score.noise_seed for each in pairs] == [1, 1, 1001, 1001, 2001, 2001]

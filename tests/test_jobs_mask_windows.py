@@ -1,0 +1,92 @@
+"""The mask command on a user's own table: scratch in the literal form, then frozen on that."""
+
+import json
+
+import pytest
+from commands import CONFIGS, run
+from test_jobs_impute import own_table
+
+from orchestration.config import load
+from search_spaces.schedule import StepSchedule
+
+TOY = """
+data: {{name: table, path: {path}, time: time, window: 8}}
+imputer: {{channels: 8, num_heads: 4, num_layers: 2, feedforward: 8}}
+diffusion: {{num_train_timesteps: 10, betas: quadratic}}
+train: {{iterations: 20, batch_size: 8, warmup_iterations: 2, num_workers: 2}}
+sampler: {{name: ddpm, clip_sample: false}}
+search: {{steps: 10, num_images: 4, num_samples: 5, budget: 1}}
+mask: {{steps: [5, 3], candidates: 10, num_images: 4, masks: 8, updates: 5, evaluations: 3000}}
+score: {{num_images: 6, num_samples: 10, batch_size: 2, block_size: 1, actors: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    """Learned with its network, by the ELBO alone."""
+    folder = tmp_path_factory.mktemp("windows")
+    own_table().to_csv(folder / "mine.csv", index=False)
+    (folder / "toy.yaml").write_text(TOY.format(path=folder / "mine.csv"))
+    values = ("mask.weights=scratch", "mask.form=literal", "mask.reward=elbo")
+    sets = [part for value in values for part in ("--set", value)]
+    config = ("--config", folder / "toy.yaml")
+    return folder, run("mask", *config, *sets, "--out", folder / "scratch")
+
+
+def result_of(out):
+    return json.loads((out / "mask.json").read_text())
+
+
+@pytest.mark.proof
+def test_a_mask_is_learned_with_its_imputer(scratch):
+    folder, done = scratch
+    assert (done.returncode, done.stderr) == (0, "")
+    result = result_of(folder / "scratch")
+    assert result["quality"] == "crps_table_hidden10_6" and result["num_samples"] == 10
+    assert set(result["imputers"]) == {"mean", "last_observation", "linear_interpolation"}
+    assert result["evaluations"] <= 3000 and result["training_images"] == 123
+    for entry in result["results"]:
+        learned = entry["scored"]["learned"]
+        assert 0 < learned["mae"] <= learned["rmse"]
+        text = (folder / "scratch" / entry["schedule"]).read_text()
+        schedule = StepSchedule.from_json(json.loads(text))
+        assert schedule.sampler == "ddpm" and len(schedule.steps) == entry["num_steps"]
+        levels = [level for _, _, level in schedule.steps]
+        assert levels == sorted(levels)
+
+
+@pytest.mark.proof
+def test_a_trained_imputers_steps_are_chosen_by_crps(scratch):
+    folder, _ = scratch
+    out, config = folder / "frozen", ("--config", folder / "toy.yaml")
+    asked = (*config, "--supernet", folder / "scratch" / "supernet", "--out", out)
+    done = run("mask", *asked)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "masks on 4 windows" in done.stdout
+    result = result_of(out)
+    rounds = json.loads((out / "quality.json").read_text())["rounds"]
+    for entry in result["results"]:
+        of_k = [r for r in rounds if r["num_steps"] == entry["num_steps"]]
+        assert [r["kind"] for r in of_k][::len(of_k) - 1] == ["known", "final"]
+        assert entry["calls"] == sum(r["calls"] for r in of_k)
+        assert {"late 0.55", "late 0.7", "late 0.85", "likeliest"} <= set(entry["scored"])
+        assert all(steps["mae"] > 0 for steps in entry["scored"].values())
+    assert result["evaluations"] <= 3000
+
+
+@pytest.mark.proof
+def test_what_is_missing_is_told_in_a_line(scratch, tmp_path):
+    folder, _ = scratch
+    config = ("--config", folder / "toy.yaml", "--supernet", folder / "scratch" / "supernet")
+    done = run("mask", *config, "--set", "mask.num_images=50", "--out", tmp_path / "run")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "mask.num_images: got 50, expected at most 6, the validation windows" in done.stderr
+
+
+def test_the_weather_is_configured_as_its_supernet_is_trained():
+    mask = load(CONFIGS / "mask-weather.yaml", default=CONFIGS / "digits.yaml")
+    trained = load(CONFIGS / "weather.yaml", default=CONFIGS / "digits.yaml")
+    for section in ("data", "imputer", "diffusion", "sampler"):
+        assert getattr(mask, section) == getattr(trained, section)
+    assert mask.mask.steps == (10, 5) and mask.mask.candidates == 50
+    assert mask.score.num_images == trained.score.num_images
