@@ -47,6 +47,9 @@ def main(invocation: cli.Invocation) -> None:
         f"\nmask: {steps} of {config.mask.candidates} steps ({config.mask.form}), weights"
         f" {config.mask.weights}, by {config.mask.reward}"
     )
+    from orchestration.mask_run import check  # heavy, as the others
+
+    check(config, supernet)
     if invocation.dry_run:
         print(planned)
         return

@@ -87,7 +87,8 @@ class Conditioning:
         Returns:
             Like x_t.
         """
-        none = torch.full_like(t, self.num_classes)
+        # t may lie between timesteps, labels never
+        none = torch.full(t.shape, self.num_classes, dtype=torch.int64, device=t.device)
         labels = none.clone()
         labels[: len(images)] = self.labels(images, t.device)
         output = network(x_t, t, labels)

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from models.noise import uniform_integers
 
-MASKS = 9 << 32
+MASKS = 12 << 32
 """Upper half of the noise's seed: what masks are drawn by is used for nothing else."""
 
 DRAWS = ("pivotal", "independent")

@@ -91,12 +91,12 @@ class Panel:
             network: called as network(x_t, t, condition).
             x_t: float32 (batch, 1, K, L); its first rows are the draws, the others padding.
             t: int64 (batch,).
-            images: the draws, at most batch of them.
+            images: the draws, at most batch of them; after the last one comes the first again.
 
         Returns:
             Like x_t.
         """
-        windows = torch.tensor(images) // self.num_samples
+        windows = torch.tensor(images) // self.num_samples % len(self.values)
         told = self.blank(len(x_t), x_t.device)
         told[: len(images)] = condition(self.values[windows], self.given[windows])
         return network(x_t, t, told)

@@ -81,6 +81,8 @@ def extractor_folder(config: Config, data: DataSet, cache: Path) -> Path:
     known_by = [FORMAT, content, fingerprint(config, "features")]
     if config.features.reference is not None:
         known_by.append(sha256_of(config.features.reference.expanduser()))
+    if config.score.tf32:  # the real images' features are another GPU's bits then
+        known_by.append("tf32")
     key = hashlib.sha256(" ".join(known_by).encode()).hexdigest()[:12]
     return cache / f"features-{data.name}-{key}"
 

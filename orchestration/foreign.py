@@ -6,7 +6,7 @@ from diffusers import UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
-from orchestration.checkpoints import build_supernet, save_supernet
+from orchestration.checkpoints import build_supernet, read_description, save_supernet
 from orchestration.config import Config, decisive
 from orchestration.errors import DataError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of
@@ -28,8 +28,12 @@ def ensure_known(folder: Path, target: Path, config: Config) -> Path:
     if (folder / MANIFEST).exists():
         return folder
     weights = folder / SAFETENSORS_WEIGHTS_NAME
-    origin = sha256_of(weights)
+    origin = f"{sha256_of(weights)} {sha256_of(folder / CONFIG)}"
     if (target / MANIFEST).exists():
+        if read_description(target)["meta"].get("origin") != origin:
+            raise DataError(
+                f"{target} was made of another network than {folder}: expected another --out"
+            )
         return target
     network = _description(folder)
     supernet = build_supernet(network, (1.0,))

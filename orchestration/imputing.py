@@ -18,7 +18,7 @@ from models.windows import Panel
 from orchestration.checkpoints import load_supernet, read_description
 from orchestration.errors import DataError
 from orchestration.progress import clock
-from orchestration.readers.time_table import TimeTable
+from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.scorer import Execution, SupernetSource
 from orchestration.setting import check_fits, check_imputes, sampler_of
 from orchestration.window_plot import WindowPicture
@@ -68,7 +68,7 @@ def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
         ConfigError: it makes images, lacks a width of the schedule, or has another chain.
         DataError: it is missing or damaged.
     """
-    check_fits(folder, schedule, {width for _, width in schedule.steps})
+    check_fits(folder, schedule, {width for _, width, *_ in schedule.steps})
     check_imputes(folder, True)
     description = read_description(folder)
     facts = description["meta"]["windows"]
@@ -174,7 +174,7 @@ def _sampled(
     given = torch.from_numpy(np.isfinite(windows))
     panel = Panel(torch.from_numpy(windows).nan_to_num(0.0), given, ~given, num_samples)
     source = SupernetSource(
-        {width: supernet.subnet(width) for width in {width for _, width in schedule.steps}},
+        {width: supernet.subnet(width) for width in {width for _, width, *_ in schedule.steps}},
         sampler_of(schedule),
         None,
         (1, *windows.shape[1:]),
@@ -221,16 +221,12 @@ def _filled_table(
     raw = table.raw.set_axis(table.rows).reindex(np.arange(len(wanted)))
     if time_column is not None:
         missing = ~np.isin(np.arange(len(wanted)), table.rows)
-        times = table.values.index
-        if not pd.api.types.is_datetime64_any_dtype(raw[time_column]):
-            raw.loc[missing, time_column] = times[missing].strftime("%Y-%m-%d %H:%M:%S")
-        else:
-            raw.loc[missing, time_column] = times[missing].tz_localize(raw[time_column].dt.tz)
+        raw.loc[missing, time_column] = as_in(raw[time_column], table.values.index[missing])
     names: Mapping[str, object] = {str(name): name for name in raw.columns}
     middle = quantiles[QUANTILES.index(0.5)]
     for k, variable in enumerate(variables):
         if wanted[:, k].any():
-            column = raw[names[variable]].astype(np.float64).to_numpy(copy=True)
+            column = table.values[variable].to_numpy(copy=True)
             column[wanted[:, k]] = middle[wanted[:, k], k]
             raw[names[variable]] = column
     return raw.reset_index(drop=True)

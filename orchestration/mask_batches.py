@@ -14,7 +14,7 @@ from models.noise import normal
 from orchestration.training_batches import image_indices
 from orchestration.training_windows import Windows, make_window_batch
 
-NOISE = 10 << 32
+NOISE = 13 << 32
 """Upper half of the seed of this noise: training, scoring and the drawing of masks have others."""
 OF_WINDOWS = 32 << 32
 """What is added to the upper halves of training's seeds: no window is hidden as it was there."""

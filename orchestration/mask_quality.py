@@ -27,19 +27,21 @@ from models.masking import (
     ranked,
     top_k,
 )
-from orchestration.errors import DataError
+from orchestration.errors import ConfigError, DataError
 from orchestration.mask_plan import Chain
 from orchestration.sections import Mask
 from search_spaces.prefixes import Step, count_calls
 from search_spaces.spacing import known_grids, nearest
 
-SEED = 11 << 32
+SEED = 14 << 32
 """Upper half of the seed of the noise that masks are scored on."""
 
 ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
+LEAST_IMAGES = 4  # two blocks of two: an error bar leaves one of them out
+LEAST_ROUNDS = 10  # masks of the first round and the last one, with two finalists
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
-STREAMS = 2**24  # of masks, of one number of steps
+STREAMS = 2**20  # of masks, of one number of steps
 
 Scores = Callable[[Sequence[Sequence[Step]], int, int], list[float]]
 
@@ -67,7 +69,18 @@ def num_images(settings: Mask, num_steps: int, budget: int) -> int:
     """Images a mask: `mask.num_images`, or fewer where the budget allows too few rounds."""
     masks = (ROUNDS + 1) * (_masks_a_round(settings) + 1)
     most = int((1 - FINAL_SHARE) * budget) // (masks * num_steps)
-    return max(2, min(settings.num_images, most) // 2 * 2)
+    return max(LEAST_IMAGES, min(settings.num_images, most) // 2 * 2)
+
+
+def check_budget(settings: Mask, budget: int) -> None:
+    """ConfigError where the calls for a number of steps pay for no first and last round."""
+    least = LEAST_ROUNDS * LEAST_IMAGES * max(settings.steps)
+    if budget < least:
+        raise ConfigError(
+            f"mask.evaluations: {budget:,} are left to judge masks of each of"
+            f" {len(settings.steps)} numbers of steps by, expected at least {least:,} for"
+            f" {max(settings.steps)} steps: more evaluations, or fewer or smaller mask.steps"
+        )
 
 
 def refine(
@@ -108,7 +121,7 @@ def refine(
                 raise DataError("the rounds of quality are not those of this configuration")
         else:
             steps = [chain.steps(as_mask(mask, found)) for mask in masks]
-            seed = SEED + settings.seed * 1009 + num_steps * 4093 + index
+            seed = SEED + (settings.seed * 1009 + num_steps * 4093 + index) % 2**32
             qualities = score(steps, seed, count)
             calls = count * count_calls(steps)
             done = Round(num_steps, kind, tuple(masks), tuple(qualities), calls)

@@ -21,10 +21,11 @@ from orchestration.dry_run import check_features, check_network
 from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_bytes, write_json
 from orchestration.foreign import ensure_known
+from orchestration.formats import Header
 from orchestration.mask_fit import Learned, learn
 from orchestration.mask_plan import Chain, make_chain, plan_budgets
 from orchestration.mask_plot import heat_png, kept_png
-from orchestration.mask_quality import indices
+from orchestration.mask_quality import check_budget, indices
 from orchestration.mask_refine import Found, History, by_quality, check_images
 from orchestration.mask_result import result as scored_result
 from orchestration.members import with_interval
@@ -38,6 +39,31 @@ MASK, HISTORY = "mask.json", "s.parquet"
 HEAT, KEPT = "s.png", "kept.png"
 
 Say = Callable[[str], None]
+
+
+def check(config: Config, supernet: Path | None) -> None:
+    """Refuses what `learn_masks` would, as far as headers tell.
+
+    Raises:
+        ConfigError: settings that don't go together, or with the data or the network.
+        DataError: the data or the network are missing.
+    """
+    header = data.headers(config.data)
+    check_features(config, header)
+    check_images(config, header)
+    make_chain(config)
+    budgets = plan_budgets(config, _num_training(header))
+    if config.mask.reward == "quality":
+        check_budget(config.mask, budgets.quality // len(config.mask.steps))
+    if config.search.cost != "macs":
+        raise ConfigError(
+            f"search.cost: got {config.search.cost}, expected macs: masks are held against each"
+            " other at equal numbers of steps"
+        )
+    if supernet is None:
+        _check_scratch(config, header)
+    elif (supernet / MANIFEST).exists():
+        _check_network(config, supernet, header)
 
 
 def learn_masks(
@@ -134,21 +160,29 @@ def _network(
 ) -> Path | None:
     """The folder of the network to begin with, held against the configuration."""
     if supernet is None:
-        widest = config.supernet.model_copy(update={"widths": (1.0,)})
-        alone = config.model_copy(update={"supernet": widest})
-        check_network(alone, images.header.shape, images.header.num_classes)
-        if config.network.conditional:
-            raise ConfigError("network.conditional: got true, expected false to learn with a mask")
+        _check_scratch(config, images.header)
         return None
     folder = ensure_known(supernet, run.path / "network", config)
+    _check_network(config, folder, images.header)
+    return folder
+
+
+def _check_scratch(config: Config, header: Header | WindowHeader) -> None:
+    widest = config.supernet.model_copy(update={"widths": (1.0,)})
+    alone = config.model_copy(update={"supernet": widest})
+    check_network(alone, header.shape, header.num_classes)
+    if config.network.conditional:
+        raise ConfigError("network.conditional: got true, expected false to learn with a mask")
+
+
+def _check_network(config: Config, folder: Path, header: Header | WindowHeader) -> None:
     setting.check_imputes(folder, config.data.is_windows)
     setting.check_fits(folder, setting.baseline(config), [1.0])
-    setting.check_shape(folder, images.header.shape)
+    setting.check_shape(folder, header.shape)
     if setting.conditioning(setting.baseline(config), folder) and config.mask.weights == "tuned":
         raise ConfigError(
             f"mask.weights: got tuned, expected frozen where {folder} is conditional"
         )
-    return folder
 
 
 def _history_of(config: Config, learned: Learned) -> History:

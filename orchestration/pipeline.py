@@ -15,7 +15,7 @@ from orchestration.config import Config, fingerprint, flatten
 from orchestration.costs import Cost
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
-from orchestration.files import Json, canonical_json, read_json, write_bytes
+from orchestration.files import Json, canonical_json, read_json, sha256_of, write_bytes
 from orchestration.journal import Journal, has_candidates
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.members import Front, Latency
@@ -39,7 +39,7 @@ from orchestration.tracking_store import identity_of
 from orchestration.training import train
 from orchestration.training_state import Row
 from orchestration.trial import run_search
-from orchestration.warm_start import read_warm_start
+from orchestration.warm_start import read_warm_start, table_of
 
 Say = Callable[[str], None]
 
@@ -118,6 +118,8 @@ def find_setting(
         track: takes curves.
         say: takes lines of progress.
     """
+    if config.search.warm_start is not None:  # that it is there, before anything is trained
+        read_warm_start(config.search.warm_start, setting.space(config).grid)
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
     images = data.prepare(config.data, run.cache, say)
@@ -213,6 +215,8 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     sections = ("diffusion", "supernet", "sampler", "search", "score")
     made_of = f"{chosen.supernet[:12]}-{chosen.extractor[:12]}"
     name = f"{fingerprint(config, *sections)}-{made_of}"
+    if config.search.warm_start is not None:  # its content too
+        name += f"-{sha256_of(table_of(config.search.warm_start))[:12]}"
     if cost.name == "macs":  # a function of the configuration
         return name
     table = [sorted(cost.of_step.items()), cost.of_sample]

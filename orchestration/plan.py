@@ -186,7 +186,7 @@ def _cached_ways(
         **hardware,
         "shape": list(chosen.image_shape),
         "macs": _named(chosen.macs),
-        **config.network.model_dump(mode="json", exclude={"conditional"}),  # it costs nothing
+        **_network_of(config),
         **config.score.model_dump(mode="json", include={"memory_format", "dtype"}),
         "batch_size": execution(config).batch_size,
         "compiled_for": str(_image_calls(config)),
@@ -203,6 +203,13 @@ def _cached_ways(
         candidates = ways.eager_ways(config.score, hardware["has_bfloat16"])
         write_json(path, _measure(config, chosen, pool, candidates))
     return path
+
+
+def _network_of(config: Config) -> dict[str, Json]:
+    """What tells networks of equal MACs apart."""
+    if config.data.is_windows:
+        return config.imputer.model_dump(mode="json")
+    return config.network.model_dump(mode="json", exclude={"conditional"})  # it costs nothing
 
 
 def _measure(

@@ -128,7 +128,8 @@ class CrpsQuality:
 
     def picture(self, rows: Rows) -> bytes:
         """..."""
-        return self.drawn.png([(title, samples[:, 0]) for title, samples in rows])
+        # The draws that follow are of the next window
+        return self.drawn.png([(name, drawn[: self.num_samples, 0]) for name, drawn in rows])
 
 
 def count_name(num_images: int) -> str:

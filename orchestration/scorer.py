@@ -275,10 +275,11 @@ def as_function(subnet: nn.Module, way: Way, device: str = "cpu") -> Callable[..
         torch._dynamo.config.recompile_limit = 64
         network = torch.compile(network, dynamic=False)
 
-    def predict(x: Tensor, *others: Tensor) -> Tensor:
+    def predict(x: Tensor, t: Tensor, *told: Tensor) -> Tensor:
         x = x.to(dtype=dtype, memory_format=layout)
-        others = tuple(o.to(dtype) if o.is_floating_point() else o for o in others)
-        return output_of(network, x, *others).to(torch.float32).contiguous()
+        told = tuple(each.to(dtype) if each.is_floating_point() else each for each in told)
+        # t, which may lie between two timesteps, is embedded in its own precision
+        return output_of(network, x, t, *told).to(torch.float32).contiguous()
 
     return predict
 

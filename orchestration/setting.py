@@ -180,6 +180,12 @@ def window_setting(
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
     header = read_window_header(data_folder)
     search, report = search_panel(config, data_folder), report_panel(config, data_folder)
+    for part, panel in (("validation", search), ("test", report)):
+        if not panel.scored.any():
+            raise ConfigError(
+                f"score.hide: got {config.score.hide:g}, which hides nothing in any {part} window;"
+                " expected a larger share, or longer windows (data.window)"
+            )
     size, seed = len(header.variables), config.score.noise_seed
     scale = (header.mean, header.std) if header.own_unit else ((0.0,) * size, (1.0,) * size)
     parts = (subnets, sampler_of(chain), header.shape, execution(config), search, report, seed)

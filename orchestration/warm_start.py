@@ -13,14 +13,19 @@ HISTORY = "s.parquet"
 COLUMNS = ["num_steps", "updates", "t", "s"]
 
 
+def table_of(path: Path) -> Path:
+    """The file that `search.warm_start` means."""
+    path = path.expanduser()
+    return path / HISTORY if path.is_dir() else path
+
+
 def read_warm_start(path: Path, grid: tuple[int, ...]) -> dict[int, np.ndarray]:
     """Learned probabilities for each number of steps, on a grid, as `GuidedSpace.kept`.
 
     Raises:
         DataError: there is no such table, or it is another one.
     """
-    path = path.expanduser()
-    path = path / HISTORY if path.is_dir() else path
+    path = table_of(path)
     try:
         table = pq.read_table(path, columns=COLUMNS, page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException) as error:

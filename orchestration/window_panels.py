@@ -39,7 +39,5 @@ def panel(part: Part, num_samples: int, share: float, stream: int) -> Panel:
         hidden = hide(recorded, share, HIDDEN, range(len(recorded)), stream)
     else:
         hidden = torch.from_numpy(part.hidden) & recorded
-    # What the source takes out may come again in a window that overlaps: it is given in none
-    taken = hidden if part.hidden is None else torch.from_numpy(part.hidden) | hidden
     values = torch.from_numpy(part.values).nan_to_num(0.0)
-    return Panel(values, recorded & ~taken, hidden, num_samples)
+    return Panel(values, recorded & ~hidden, hidden, num_samples)

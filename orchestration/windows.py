@@ -111,9 +111,11 @@ def check_counts(config: Config, header: WindowHeader) -> None:
     """ConfigError where candidates, or the front, are to be judged by more windows than exist."""
     for key, number, part in (
         ("search.num_images", config.search.num_images, "validation"),
+        ("search.max_images", config.search.max_images, "validation"),
         ("score.num_images", config.score.num_images, "test"),
     ):
-        check_count(key, number, header, part)
+        if number is not None:
+            check_count(key, number, header, part)
 
 
 def check_count(key: str, number: int, header: WindowHeader, part: str) -> None:

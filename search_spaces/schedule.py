@@ -194,6 +194,8 @@ def _checked_steps(steps: object, num_train_timesteps: int) -> tuple[Step, ...]:
             if not above < value < 1:
                 _refuse(f"steps[{i}].{LEVEL}", value, f"above {above:g}, below 1 (levels rise)")
             above = value
+        if len(checked) and len(checked[0]) != 2 + len(level):
+            _refuse(f"steps[{i}]", (t, width, *level), f"{LEVEL} in all steps or in none")
         checked.append((t, width, *([above] if level else [])))
         below = t
     return tuple(checked)

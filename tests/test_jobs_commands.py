@@ -125,7 +125,9 @@ def test_help_tells_of_every_command_and_its_options():
             for option in ("--config", "--set", "--out", "--dry-run", "--debug"):
                 assert option in found.stdout
             assert ("--schedule" in found.stdout) is (name in ("score", "sample", "impute"))
-            assert ("--supernet" in found.stdout) is (name in ("search", "score", "sample"))
+            assert ("--supernet" in found.stdout) is (
+                name in ("search", "score", "sample", "impute", "mask")
+            )
 
 
 TRAINING = ["data: digits, 1,797 images of 1 x 8 x 8", "supernet: widths 1, 0.75, 0.5, 0.25"]

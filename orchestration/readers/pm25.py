@@ -69,8 +69,10 @@ def _part(
         done = 0
         for start in starts if last >= 0 else ():
             window = slice(start, start + length)
-            values.append(known[window].T)
-            hidden.append(taken[window].T & (np.arange(start, start + length) >= done))
+            again = taken[window].T & (np.arange(start, start + length) < done)
+            # What was scored before is a gap here: it is not to be given either
+            values.append(np.where(again & (part == "test"), np.nan, known[window].T))
+            hidden.append(taken[window].T & ~again)
             names.append(str(ground.index[rows[start]]))
             done = start + length
     if not values:

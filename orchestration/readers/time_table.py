@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pandas.tseries.api import guess_datetime_format
 
 from orchestration.errors import DataError
 from orchestration.formats import stamp_of
@@ -61,11 +62,10 @@ def read_table(file: Path, time: str | None) -> TimeTable:
     raw = _read(file)
     if time is not None and time not in raw.columns:
         raise DataError(f"{file}: has no column {time!r}; expected one of {list(raw.columns)}")
-    numbers = raw.drop(columns=[] if time is None else [time]).select_dtypes("number")
+    others = raw.drop(columns=[] if time is None else [time])
+    numbers = _numbers(others)
     if not len(numbers.columns) or not len(raw):
         raise DataError(f"{file}: expected columns of numbers, and rows")
-    numbers = numbers.astype(np.float64)
-    numbers[~np.isfinite(numbers)] = np.nan
     numbers.columns = [str(name) for name in numbers.columns]
     if time is None:
         return TimeTable(numbers, np.arange(len(raw)), raw)
@@ -94,7 +94,37 @@ def _on_grid(numbers: pd.DataFrame, times: pd.Series, file: Path, raw: pd.DataFr
     return TimeTable(pd.DataFrame(values, grid, numbers.columns), places, raw)
 
 
+def as_in(column: pd.Series, times: pd.DatetimeIndex) -> pd.Index:
+    """Times, in UTC where the column has a time zone, as the column of times writes its own."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        zone = column.dt.tz
+        return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
+    text = str(column.dropna().iloc[0])
+    zone = pd.Timestamp(text).tz
+    if zone is not None:
+        times = times.tz_localize("UTC").tz_convert(zone)
+        separator = "T" if "T" in text else " "
+        return pd.Index([time.isoformat(sep=separator) for time in times], dtype=object)
+    return times.strftime(guess_datetime_format(text) or "%Y-%m-%d %H:%M:%S")
+
+
+def _numbers(columns: pd.DataFrame) -> pd.DataFrame:
+    """Those columns that hold numbers for the most part, as float64; all else in them is NaN."""
+    found = {}
+    for name, column in columns.items():
+        if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+            continue
+        values = pd.to_numeric(column, errors="coerce").astype(np.float64)
+        if 2 * values.notna().sum() >= column.notna().sum():
+            found[name] = values.where(np.isfinite(values))
+    return pd.DataFrame(found, index=columns.index)
+
+
 def _times(column: pd.Series, file: Path) -> pd.Series:
+    if pd.api.types.is_numeric_dtype(column):
+        raise DataError(
+            f"{file}: column {column.name!r} holds numbers; expected times, as text or timestamps"
+        )
     try:
         times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
     except (ValueError, TypeError, AttributeError) as error:
