@@ -189,13 +189,18 @@ def test_macs_are_summed_by_width():
 
 
 def test_a_step_may_carry_its_own_level():
-    steps = [{"t": 900, "width": 1.0, "alpha_cumprod": 0.1}, {"t": 40, "width": 1.0}]
+    steps = [
+        {"t": 900, "width": 1.0, "alpha_cumprod": 0.1},
+        {"t": 40, "width": 1.0, "alpha_cumprod": 0.9},
+    ]
     schedule = StepSchedule.from_json({**CONTRACT, "steps": steps})
-    assert schedule.steps == ((900, 1.0, 0.1), (40, 1.0))
+    assert schedule.steps == ((900, 1.0, 0.1), (40, 1.0, 0.9))
     assert schedule.to_json()["steps"] == steps
     assert schedule.macs({1.0: 3}) == 6
-    plain = StepSchedule.from_json({**CONTRACT, "steps": [{"t": 900, "width": 1.0}, steps[1]]})
-    assert plain.key != schedule.key
+    bare = [{"t": step["t"], "width": 1.0} for step in steps]
+    assert StepSchedule.from_json({**CONTRACT, "steps": bare}).key != schedule.key
+    with pytest.raises(ValueError, match=r"steps\[1\] is .*alpha_cumprod in all steps or in none"):
+        StepSchedule.from_json({**CONTRACT, "steps": [steps[0], bare[1]]})
 
 
 @pytest.mark.parametrize(
