@@ -81,7 +81,7 @@ class Conditioning:
         Args:
             network: see the module.
             x_t: float32 (batch, ...); its first rows are the images, the others padding.
-            t: int64 (batch,).
+            t: (batch,), int64, or float32 where levels lie between timesteps.
             images: at most batch of them.
 
         Returns:
