@@ -145,9 +145,9 @@ def sample_population(
     """Sample one block of images by every schedule.
 
     Args:
-        networks: by width, x float32 (batch, *shape) and t (batch,), int64 or float32 between -> what the sampler
-            takes for a prediction, like x; also given what it is told where there is a
-            conditioning. Rows beyond the block are padding.
+        networks: by width, x float32 (batch, *shape) and t (batch,), int64 or float32 between ->
+            what the sampler takes for a prediction, like x; also given what it is told where
+            there is a conditioning. Rows beyond the block are padding.
         sampler: makes the moves between the steps.
         schedules: of (timestep, width), timesteps falling; the first starts from unit noise.
         seed: of the noise.
