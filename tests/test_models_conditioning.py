@@ -55,3 +55,15 @@ def test_guidance_is_two_calls_of_the_same_shape(guidance):
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match="expected"):
         Conditioning(*bad)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_a_time_between_two_timesteps_leaves_labels_whole(guidance):
+    seen = []
+
+    def network(x, t, labels):
+        seen.append((t.dtype, labels.dtype))
+        return x
+
+    Conditioning(3, guidance).predict(network, X, T + 0.5, range(4))
+    assert set(seen) == {(torch.float32, torch.int64)}

@@ -60,3 +60,13 @@ def test_each_draw_is_told_of_its_window():
     assert seen[0][:, 0, 0, 0].tolist() == [0, 1, 1, 2, 0]  # the last one is padding
     assert seen[0][:, 1, 0, 0].tolist() == [1, 1, 1, 1, 0]
     assert panel.draws(range(1, 3)) == range(2, 6)
+
+
+def test_after_the_last_draw_comes_the_first_again():
+    values = torch.arange(2.0 * 3 * 4).view(2, 3, 4)
+    given = torch.ones(2, 3, 4, dtype=torch.bool)
+    panel, told = Panel(values, given, ~given, 3), []
+    x, t = torch.zeros(8, 1, 3, 4), torch.zeros(8, dtype=torch.int64)
+    panel.predict(lambda x, t, each: told.append(each) or x, x, t, range(2, 10))
+    windows = [0, 1, 1, 1, 0, 0, 0, 1]
+    assert torch.equal(told[0][:, 0], values[windows])

@@ -5,9 +5,16 @@ import torch
 
 from models.diffusion import noise_levels
 from orchestration import config as configs
-from orchestration.errors import DataError
-from orchestration.mask_plan import Chain
-from orchestration.mask_quality import as_mask, indices, num_images, refine, winner
+from orchestration.errors import ConfigError, DataError
+from orchestration.mask_plan import Chain, plan_budgets
+from orchestration.mask_quality import (
+    as_mask,
+    check_budget,
+    indices,
+    num_images,
+    refine,
+    winner,
+)
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
@@ -67,3 +74,16 @@ def test_what_was_scored_before_an_interruption_is_not_scored_again():
 def test_masks_and_indices_are_each_others_inverse():
     assert indices(as_mask((1, 5, 39), FLAT)) == (1, 5, 39)
     assert CHAIN.steps(as_mask((1, 5), FLAT)) == ((125, 1.0), (25, 1.0))
+
+
+def test_a_budget_that_pays_for_no_rounds_is_refused():
+    settings = SETTINGS.model_copy(update={"steps": (20, 5)})
+    check_budget(settings, 10 * 4 * 20)
+    with pytest.raises(ConfigError, match="mask.evaluations: 799 are left .* at least 800 for 20"):
+        check_budget(settings, 799)
+
+
+def test_the_default_budget_of_digits_pays_for_its_rounds():
+    config = configs.load(None, ["search.budget=1"])
+    budgets = plan_budgets(config, 1797)
+    check_budget(config.mask, budgets.quality // len(config.mask.steps))

@@ -7,8 +7,9 @@ import pytest
 from orchestration.errors import DataError
 from orchestration.readers.physionet import VARIABLES, physionet, read_record
 from orchestration.readers.pm25 import pm25
-from orchestration.readers.time_table import read_table, time_table
+from orchestration.readers.time_table import as_in, read_table, time_table
 from orchestration.readers.weather import FASTEST, weather
+from orchestration.window_panels import panel
 
 RECORD = """Time,Parameter,Value
 00:00,RecordID,132539
@@ -211,3 +212,51 @@ def test_files_that_are_no_tables(tmp_path):
         time_table(own(tmp_path, "", ".txt"), None, None)
     with pytest.raises(DataError, match="cannot read .*own.parquet"):
         time_table(own(tmp_path, "no", ".parquet"), None, None)
+
+
+def test_what_was_scored_in_one_window_is_given_in_no_other(tmp_path):
+    folder = stations(tmp_path / "pm")
+    missing = pd.read_csv(folder / "pm25_missing.txt", index_col="datetime")
+    taken = missing.index.get_loc("2014-12-30 14:00:00")
+    missing.iloc[taken, 0] = np.nan
+    missing.to_csv(folder / "pm25_missing.txt", index_label="datetime")
+    test = pm25(folder, None).read()["test"]
+    found = panel(test, 1, 0.1, 1)
+    seen = [
+        (name, (taken - missing.index.get_loc(name)))
+        for name in test.names
+        if 0 <= taken - missing.index.get_loc(name) < 36
+    ]
+    assert len(seen) == 2  # the last window of December takes up a part of the one before it
+    places = [(test.names.index(name), 0, hour) for name, hour in seen]
+    assert [bool(found.scored[place]) for place in places] == [True, False]
+    assert not any(found.given[place] for place in places)
+
+
+def test_text_in_a_column_of_numbers_is_a_gap_and_names_are_no_numbers(tmp_path):
+    file = own(tmp_path, "t,a,b\n2020-01-01,1,EWR\n2020-01-02,--,JFK\n2020-01-03,3,LGA\n")
+    values = read_table(file, "t").values
+    assert list(values.columns) == ["a"]
+    np.testing.assert_array_equal(values["a"], [1, np.nan, 3])
+
+
+NOON = pd.DatetimeIndex(["2020-01-01T12:00"])  # in UTC where there is a zone
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("2020-01-01 07:00:00", "2020-01-01 12:00:00"),
+        ("01/31/2020", "01/01/2020"),
+        ("2020-01-01T01:00:00-05:00", "2020-01-01T07:00:00-05:00"),
+        ("2020-01-01 01:00:00+00:00", "2020-01-01 12:00:00+00:00"),
+    ],
+)
+def test_times_of_missing_rows_are_written_as_the_others_are(cell, expected):
+    assert list(as_in(pd.Series([cell]), NOON)) == [expected]
+
+
+def test_times_of_missing_rows_are_in_the_columns_zone():
+    column = pd.Series(pd.DatetimeIndex(["2020-01-01T01:00"]).tz_localize("America/New_York"))
+    assert as_in(column, NOON)[0] == pd.Timestamp("2020-01-01T07:00", tz="America/New_York")
+    assert as_in(pd.Series(NOON), NOON)[0] == NOON[0]

@@ -9,8 +9,9 @@ from stub_search import InProcessPool, generations, records_of, stub_problem
 
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
+from orchestration.pipeline import search_fingerprint
 from orchestration.search import Problem
-from orchestration.setting import baseline, space
+from orchestration.setting import baseline, space, stub_setting
 from orchestration.warm_start import read_warm_start
 from search_spaces.guided import GuidedSpace
 from search_spaces.optimizers import make_optimizer
@@ -52,6 +53,21 @@ def test_a_search_asks_for_what_was_learned(learned):
     asked = make_optimizer("nsga2", problem.searched, 0, 8).ask_generation(num_uniform + 1)
     steps = problem.space.decode(asked[-1].genome)
     assert [t for t, _ in steps] == [800, 400, 200]
+
+
+def test_a_search_is_known_by_what_it_began_with_and_not_only_by_its_place(learned):
+    def known_by(*values):
+        config = configs.load(None, ["search.budget=9", "search.steps=5", *values])
+        chosen = stub_setting(config)
+        problem = Problem(baseline(config), space(config), chosen.macs, config.search)
+        return search_fingerprint(config, chosen, problem.cost)
+
+    warm = f"search.warm_start={learned}"
+    first = known_by(warm)
+    assert known_by(warm) == first != known_by()
+    table = pd.read_parquet(learned / "s.parquet")
+    table.assign(s=1 - table["s"]).to_parquet(learned / "s.parquet")
+    assert known_by(warm) != first
 
 
 @pytest.mark.parametrize("value", ["search.space=segments", "search.optimizer=random"])
