@@ -51,11 +51,14 @@ def main(invocation: cli.Invocation) -> None:
         print(f"left as they are: {', '.join(others)}")
     if invocation.dry_run:
         return
+    from orchestration.machine import local_device
     from orchestration.table_files import write_table
 
+    device = local_device(invocation.config.score.device)
     filled = fill(
-        imputer, schedule, table, arguments.time, arguments.num_samples, arguments.seed, print
-    )
+        imputer, schedule, table, arguments.time, arguments.num_samples, arguments.seed, print,
+        device,
+    )  # fmt: skip
     write_table(path, filled.table)
     write_table(invocation.out / "quantiles.parquet", filled.gaps)
     if filled.picture is not None:

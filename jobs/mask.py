@@ -57,12 +57,16 @@ def main(invocation: cli.Invocation) -> None:
         print(planned)
         from orchestration import pipeline  # heavy: not before the run is ours
         from orchestration.cluster import cluster
-        from orchestration.mask_run import is_done, learn_masks, lines
+        from orchestration.mask_run import is_done, learn_masks, lines, network_of
 
         ray = nullcontext() if is_done(run) else cluster(config)
         with pipeline.tracked(config, run, "mask") as track, ray:
             result = learn_masks(config, run, supernet, track, print)
     print("\n".join(["", *lines(result), "", f"Schedules and pictures:  {invocation.out}"]))
+    if not config.data.is_windows:
+        schedule = run.schedules / f"{config.mask.steps[0]}.json"
+        network = network_of(run, supernet)
+        print(f"Samples:  python -m jobs.sample --schedule {schedule} --supernet {network}")
 
 
 if __name__ == "__main__":

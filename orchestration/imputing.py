@@ -17,6 +17,7 @@ import torch
 from models.windows import Panel
 from orchestration.checkpoints import load_supernet, read_description
 from orchestration.errors import DataError
+from orchestration.machine import settle
 from orchestration.progress import clock
 from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.scorer import Execution, SupernetSource
@@ -104,6 +105,7 @@ def fill(
     num_samples: int,
     seed: int,
     say: Callable[[str], None],
+    device: str = "cpu",
 ) -> Filled:
     """Fills the gaps of a table.
 
@@ -115,6 +117,7 @@ def fill(
         num_samples: of each window.
         seed: of the noise.
         say: takes lines of progress.
+        device: `cpu` or `cuda`; a GPU gives other last bits.
 
     Raises:
         DataError: no column is one of the variables, or the samples are not finite.
@@ -126,7 +129,10 @@ def fill(
     starts = _starts(wanted, imputer.length)
     quantiles = np.full((len(QUANTILES), *values.shape), np.nan)
     busiest, picture = 0, None
-    for number, samples in _sampled(imputer, schedule, prepared, starts, num_samples, seed, say):
+    settle(device)
+    for number, samples in _sampled(
+        imputer, schedule, prepared, starts, num_samples, seed, say, device
+    ):
         start = starts[number]
         rows = slice(start, min(start + imputer.length, len(values)))
         drawn = samples[..., : rows.stop - rows.start].transpose(0, 2, 1)  # (S, times, K)
@@ -162,6 +168,7 @@ def _sampled(
     num_samples: int,
     seed: int,
     say: Callable[[str], None],
+    device: str,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(number of the window, prepared samples (S, K, L)); a table shorter than L is padded."""
     if not starts:
@@ -179,7 +186,8 @@ def _sampled(
         None,
         (1, *windows.shape[1:]),
         Execution(BATCH_SIZE, threads=1, state_bytes=0),
-        conditioning=panel,
+        device,
+        panel,
     )
     began = time.monotonic()
     for number in range(len(starts)):
@@ -187,7 +195,7 @@ def _sampled(
         for start in range(draws.start, draws.stop, BATCH_SIZE):
             run = range(start, min(start + BATCH_SIZE, draws.stop))
             ((_, x_0),) = source.samples([schedule.steps], seed, run, BATCH_SIZE)
-            parts.append(x_0[:, 0].numpy())
+            parts.append(x_0[:, 0].cpu().numpy())
         yield number, np.concatenate(parts)
         rest_s = (time.monotonic() - began) * (len(starts) - number - 1) / (number + 1)
         say(f"impute  {number + 1:,} of {len(starts):,} windows   {clock(rest_s)} left")

@@ -37,6 +37,7 @@ from orchestration.window_formats import WindowHeader
 
 MASK, HISTORY = "mask.json", "s.parquet"
 HEAT, KEPT = "s.png", "kept.png"
+NETWORK = "network"  # where one from elsewhere is put
 
 Say = Callable[[str], None]
 
@@ -64,6 +65,12 @@ def check(config: Config, supernet: Path | None) -> None:
         _check_scratch(config, header)
     elif (supernet / MANIFEST).exists():
         _check_network(config, supernet, header)
+
+
+def network_of(run: RunDirectory, supernet: Path | None) -> Path:
+    """The supernet's folder that the schedules of a run are sampled with."""
+    own = (run.supernet, run.path / NETWORK)
+    return next((folder for folder in own if folder.exists()), supernet)
 
 
 def learn_masks(
@@ -162,7 +169,7 @@ def _network(
     if supernet is None:
         _check_scratch(config, images.header)
         return None
-    folder = ensure_known(supernet, run.path / "network", config)
+    folder = ensure_known(supernet, run.path / NETWORK, config)
     _check_network(config, folder, images.header)
     return folder
 
