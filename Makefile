@@ -11,7 +11,7 @@ demo: $(READY)  ## train a supernet on digits, search step schedules, report the
 	$(BIN)/python -m jobs.demo --out $(RUNS)/demo
 
 test: $(READY)  ## the whole suite, under 15 minutes on two cores
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 lint: $(READY)
 	$(BIN)/ruff check .

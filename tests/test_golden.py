@@ -179,6 +179,7 @@ def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chai
     assert f"{result['latency_predicted_ms']:.3g} ms were predicted" in found.stdout
 
 
+@pytest.mark.proof
 def test_a_front_is_judged_again_on_other_features(toy, tmp_path):
     front = front_of(toy)
     others = ("--set", "features.name=efficientnet", "--set", "features.num_real=100")

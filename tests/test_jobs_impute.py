@@ -94,6 +94,7 @@ def test_a_search_on_a_table(toy):
         assert (folder / "runs" / "toy" / name).stat().st_size > 1000
 
 
+@pytest.mark.proof
 def test_scoring_the_baseline_again_gives_the_fronts_number(toy, tmp_path):
     """On the same windows, hidden entries and noise, by one actor instead of two."""
     folder, _ = toy

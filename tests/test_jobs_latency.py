@@ -15,6 +15,7 @@ def latency_of(steps):
     return 0.05 + sum(0.5 + 0.5 * step["width"] + 0.02 for step in steps)
 
 
+@pytest.mark.proof
 def test_a_search_for_latency_ends_with_a_front_of_it_and_belongs_to_its_plan(tmp_path):
     argv = ("search", "--config", CONFIGS / "golden-stub.yaml", "--out", tmp_path / "run")
     options = ("--set", "search.cost=latency", "--set", "search.budget=48")
