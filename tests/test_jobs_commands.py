@@ -272,6 +272,7 @@ def test_a_damaged_journal_is_told_by_its_line(golden_stub, tmp_path):
     assert_one_line("search", found, 3, f"{copy}/journal.jsonl, line 10: damaged")
 
 
+@pytest.mark.proof
 def test_a_search_that_is_stopped_and_killed_again_and_again_ends_with_the_same_bytes(
     golden_stub, tmp_path
 ):

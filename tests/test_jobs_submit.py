@@ -103,7 +103,6 @@ def test_a_submitted_search_leaves_its_front_where_it_was_told(head, environment
     }
 
 
-@pytest.mark.proof
 def test_a_submitted_sweep_leaves_all_its_searches_where_it_was_told(head, environment, tmp_path):
     out = tmp_path / "runs" / "sweep"
     sweep = ["-m", "jobs.sweep", "--config", "jobs/configs/golden-stub.yaml", "--out", out]

@@ -58,6 +58,7 @@ def alone(path, folder):
     return journal.path.read_bytes(), canonical_json(front)
 
 
+@pytest.mark.proof
 def test_a_damaged_search_fails_alone_in_one_line_and_the_others_are_done(sweep):
     _, damaged, failed, _ = sweep
     assert (damaged.returncode, damaged.stderr.count("\n")) == (3, 1), damaged.stderr
@@ -70,6 +71,7 @@ def test_a_damaged_search_fails_alone_in_one_line_and_the_others_are_done(sweep)
     assert failures[BROKEN] in line
 
 
+@pytest.mark.proof
 def test_the_same_command_does_only_what_is_not_done(sweep):
     out, damaged, _, last = sweep
     assert (last.returncode, last.stderr) == (0, "")
@@ -81,6 +83,7 @@ def test_the_same_command_does_only_what_is_not_done(sweep):
     assert all(row["failure"] is None for row in rows)
 
 
+@pytest.mark.proof
 def test_every_search_is_to_the_byte_what_it_is_alone(sweep, golden_stub, tmp_path):
     out, *_ = sweep
     command, _ = golden_stub
@@ -96,6 +99,7 @@ def test_every_search_is_to_the_byte_what_it_is_alone(sweep, golden_stub, tmp_pa
     assert contents(ours / "schedules") == contents(command / "schedules")
 
 
+@pytest.mark.proof
 def test_a_done_sweep_needs_no_cluster_and_changes_nothing(sweep):
     out, *_, last = sweep
     before = contents(out)
@@ -113,6 +117,7 @@ def tables(stdout):
     return lines[[line.strip() for line in lines].index("searches") :]
 
 
+@pytest.mark.proof
 def test_the_summary_is_what_the_fronts_say(sweep):
     out, *_, last = sweep
     table = pd.read_parquet(out / "summary.parquet").set_index("name")
@@ -125,6 +130,7 @@ def test_the_summary_is_what_the_fronts_say(sweep):
     assert {"sweep.html", "sweep.png", "summary.json"} <= {path.name for path in out.iterdir()}
 
 
+@pytest.mark.proof
 def test_mlflow_has_the_sweep_its_searches_and_their_schedules_with_the_same_metrics(sweep):
     out, *_ = sweep
     with sqlite3.connect(out.parent / "mlflow.db") as database:
@@ -155,6 +161,7 @@ def test_mlflow_has_the_sweep_its_searches_and_their_schedules_with_the_same_met
     assert all(common <= keys for keys in finished)
 
 
+@pytest.mark.proof
 def test_a_sweep_may_grow_but_not_change(sweep):
     out, *_ = sweep
     before = contents(out)

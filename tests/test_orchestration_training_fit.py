@@ -94,6 +94,7 @@ def test_two_workers_train_what_one_does(two_workers, digits):
         assert row.losses == pytest.approx(expected.losses, rel=1e-3)
 
 
+@pytest.mark.proof
 def test_a_killed_worker_changes_no_bit(two_workers, digits, tmp_path):
     killed = []
 
