@@ -64,6 +64,7 @@ def learn(
     run: RunDirectory,
     asked: dict[str, Json],
     on_progress: Callable[[Row], None],
+    say: Callable[[str], None],
 ) -> Learned:
     """Learns s, or reads what was learned. Ray must be connected.
 
@@ -75,6 +76,7 @@ def learn(
         run: where it all goes.
         asked: what decides the result, the code apart.
         on_progress: called with each report.
+        say: takes lines on what is awaited, where the cluster is full.
 
     Raises:
         Diverged: a loss is not finite.
@@ -90,7 +92,7 @@ def learn(
             blocks = share(config, data.folder)
             run_workers(
                 partial(work, config, budgets, folder, blocks, [start]), config, folder,
-                on_progress,
+                on_progress, say,
             )  # fmt: skip
             state = resumed(folder)
         if state is None:

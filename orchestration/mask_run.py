@@ -112,7 +112,7 @@ def learn_masks(
         say(training_line(row))
         track.log({"loss": row.losses[1.0]}, row.iteration)
 
-    learned = learn(config, budgets, images, network, run, asked, tell)
+    learned = learn(config, budgets, images, network, run, asked, tell, say)
     signals.install()  # over the handler that Ray Train has put in place
     runs_on = run.supernet if config.mask.weights != "frozen" else network
     history = _history_of(config, learned)

@@ -60,7 +60,8 @@ def test_a_mask_is_learned_with_its_network(scratch):
     table = pq.read_table(out / "s.parquet").to_pandas()
     last = table[table["updates"] == 12 * 30]
     assert (table[table["updates"] == 0]["s"] == 1).all() and len(last) == 40
-    assert last.groupby("num_steps")["s"].sum().tolist() == pytest.approx([3, 6], abs=0.2)
+    for num_steps, mass in last.groupby("num_steps")["s"].sum().items():
+        assert 0.5 * num_steps < mass <= num_steps + 1e-9  # a budget, which need not be used up
     for name in ("s.png", "kept.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
 
