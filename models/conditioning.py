@@ -31,7 +31,17 @@ class Told(Protocol):
         t: Tensor,
         images: range,
     ) -> Tensor:
-        """The prediction for images; as `Conditioning.predict`."""
+        """The prediction for images.
+
+        Args:
+            network: called with x_t, t and what it is told.
+            x_t: float32 (batch, ...); its first rows are the images, the others padding.
+            t: (batch,), int64, or float32 where levels lie between timesteps.
+            images: at most batch of them.
+
+        Returns:
+            Like x_t.
+        """
 
 
 @dataclass(frozen=True)
@@ -76,17 +86,7 @@ class Conditioning:
         t: Tensor,
         images: range,
     ) -> Tensor:
-        """The guided prediction, by one call, or two where `guidance` is not 1.
-
-        Args:
-            network: see the module.
-            x_t: float32 (batch, ...); its first rows are the images, the others padding.
-            t: (batch,), int64, or float32 where levels lie between timesteps.
-            images: at most batch of them.
-
-        Returns:
-            Like x_t.
-        """
+        """The guided prediction, by one call, or two where `guidance` is not 1; see `Told`."""
         # t may lie between timesteps, labels never
         none = torch.full(t.shape, self.num_classes, dtype=torch.int64, device=t.device)
         labels = none.clone()

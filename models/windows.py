@@ -85,16 +85,10 @@ class Panel:
         t: Tensor,
         images: range,
     ) -> Tensor:
-        """The network's prediction for some draws.
+        """The network's prediction for draws; arguments as of `conditioning.Told.predict`.
 
-        Args:
-            network: called as network(x_t, t, condition).
-            x_t: float32 (batch, 1, K, L); its first rows are the draws, the others padding.
-            t: int64 (batch,).
-            images: the draws, at most batch of them; after the last one comes the first again.
-
-        Returns:
-            Like x_t.
+        The network is called as network(x_t, t, condition), x_t (batch, 1, K, L). After the last
+        draw comes the first again.
         """
         windows = torch.tensor(images) // self.num_samples % len(self.values)
         told = self.blank(len(x_t), x_t.device)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.conditioning import Conditioning
+from models.conditioning import Conditioning, Told
 from models.crps import window_sums
 from models.diffusion import noise_levels
 from models.frechet import Reference
@@ -311,11 +311,7 @@ def _network_scorer(
     reference: Reference,
     block_size: int,
 ) -> Scorer:
-    device = assigned_device()
-    settle(device, execution.tf32)
-    source = SupernetSource(
-        subnets, sampler, extractor, image_shape, execution, device, conditioning
-    )
+    source = _source(subnets, sampler, extractor, image_shape, execution, conditioning)
     return Scorer(source, reference, block_size, execution.threads)
 
 
@@ -330,10 +326,22 @@ def _window_scorer(
     unit: Unit,
     block_size: int,
 ) -> WindowScorer:
+    source = _source(subnets, sampler, None, shape, execution, report)
+    return WindowScorer(source, search, report, report_seed, unit, block_size, execution.threads)
+
+
+def _source(
+    subnets: dict[float, torch.nn.Module],
+    sampler: Sampler,
+    extractor: torch.nn.Module | None,
+    shape: tuple[int, int, int],
+    execution: Execution,
+    told: Told | None,
+) -> SupernetSource:
+    """On the device that this process has been given."""
     device = assigned_device()
     settle(device, execution.tf32)
-    source = SupernetSource(subnets, sampler, None, shape, execution, device, report)
-    return WindowScorer(source, search, report, report_seed, unit, block_size, execution.threads)
+    return SupernetSource(subnets, sampler, extractor, shape, execution, device, told)
 
 
 def _stub_scorer(num_train_timesteps: int, reference: Reference, block_size: int) -> Scorer:

@@ -53,6 +53,7 @@ CODE = (
             "training_batches",
             "training_loop",
             "training_material",
+            "training_run",
             "training_windows",
             "training_worker",
         )

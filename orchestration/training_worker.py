@@ -1,37 +1,17 @@
-"""One Ray Train worker: data in, reports and checkpoints out, the training loop between.
-
-The networks (and with them diffusers) are imported once a worker is at work: the driver, which
-only names `work`, need not wait for them before it starts the workers.
-"""
+"""One Ray Train worker that trains a supernet; what surrounds it is `training_run.py`."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import ray
 import ray.train
-import ray.train.torch
 import torch
 import torch.distributed
-from ray.train import Checkpoint, CheckpointUploadMode
-from ray.train.collective import broadcast_from_rank_zero
 
 from orchestration.config import Config
 from orchestration.errors import StepwiseError
-from orchestration.machine import has_bfloat16, out_of_memory, settle
-from orchestration.training_state import (
-    Row,
-    append_row,
-    begin,
-    newest_checkpoint,
-    read_checkpoint,
-    write_checkpoint,
-)
-
-OF_MEMORY = (
-    "a smaller train.batch_size (of a new run), train.dtype=bfloat16, more train.num_workers, or"
-    " GPUs that nobody else is on; the same command goes on from the last checkpoint"
-)
-"""What mends a GPU that is too small."""
+from orchestration.machine import has_bfloat16
+from orchestration.training_run import run, settled_device
 
 
 def work(
@@ -51,49 +31,17 @@ def work(
     Returns:
         Why the training diverged, which starting the workers again would not mend; or None.
     """
-    from orchestration.training_loop import Diverged, Training, training_dtype
+    from orchestration.training_loop import Training, training_dtype
     from orchestration.training_material import receive
 
-    context = ray.train.get_context()
-    is_first = context.get_world_rank() == 0
-    if is_first:
-        begin(folder)
-    torch.set_num_threads(config.train.threads)
-    device = ray.train.torch.get_device()
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    settle(device.type, config.train.tf32)
+    context, device = ray.train.get_context(), settled_device(config.train, folder)
     num_workers = context.get_world_size()
     dtype = training_dtype(config.train, _all_have_bfloat16(device, num_workers))
     material, labels = receive(config, blocks, num_classes, device)
     training = Training(
         config, material, context.get_world_rank(), num_workers, labels, device, dtype
     )
-    newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
-    if newest is not None:
-        training.load(read_checkpoint(newest))
-
-    def report(row: Row) -> None:
-        if is_first:
-            append_row(folder, row)
-
-    def save() -> None:
-        checkpoint = None
-        if is_first:
-            checkpoint = Checkpoint(write_checkpoint(folder, training.state()))
-        ray.train.report(
-            {"iteration": training.iteration},
-            checkpoint=checkpoint,
-            checkpoint_upload_mode=CheckpointUploadMode.NO_UPLOAD,  # it lies where it belongs
-        )
-
-    try:
-        training.run(report, save)
-    except Diverged as error:
-        return error
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(error, OF_MEMORY) from None
-    return None
+    return run(training, folder)
 
 
 def _all_have_bfloat16(device: torch.device, num_workers: int) -> bool:
