@@ -19,7 +19,7 @@ from orchestration.config import Config, decisive
 from orchestration.data import DataSet
 from orchestration.errors import DataError, MachineError
 from orchestration.files import Json, read_json, write_json
-from orchestration.mask_plan import Budgets
+from orchestration.mask_plan import Budgets, indices
 from orchestration.mask_worker import Start, work
 from orchestration.rundir import RunDirectory
 from orchestration.training import CHECKPOINTS, CODE, resumed, run_name
@@ -41,6 +41,7 @@ class Learned:
 
     Args:
         s: float64 (K, S), a row for each of `mask.steps`.
+        masks: the kept candidates of the best mask met, for each of `mask.steps`.
         errors: float64 (S,), mean squared error of the predicted eps at the candidates' levels.
         second_moment: mean of x_0^2; of windows over what was recorded.
         history: (updates done, s) over the learning.
@@ -49,6 +50,7 @@ class Learned:
     """
 
     s: Tensor
+    masks: list[tuple[int, ...]]
     errors: Tensor
     second_moment: float
     history: list[tuple[int, Tensor]]
@@ -112,6 +114,7 @@ def learn(
         )
     return Learned(
         s=torch.tensor(content["s"], dtype=torch.float64),
+        masks=[tuple(mask) for mask in content["masks"]],
         errors=torch.tensor(content["errors"], dtype=torch.float64),
         second_moment=content["second_moment"],
         history=[
@@ -136,6 +139,7 @@ def _content(config: Config, state: TrainingState) -> dict[str, Json]:
     rows = [{**row.to_json(), "images_per_s": 0.0, "seconds_left": 0.0} for row in state.rows]
     return {
         "s": tensors["mask/s"].tolist(),
+        "masks": [list(indices(mask)) for mask in tensors["mask/best"]],
         "errors": curve(grid).tolist(),
         "second_moment": tensors["second_moment"].item(),
         "history": [{"updates": u, "s": s} for u, s in zip(places, values, strict=True)],

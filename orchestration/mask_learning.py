@@ -3,7 +3,8 @@
 In a chain whose network is told the level, the error of a prediction depends on the level alone.
 So one running curve of errors over levels, to which every row of every iteration adds, gives the
 ELBO of any mask: all masks of an update are compared on the same images and noise, and where the
-network is frozen, on all that were seen so far.
+network is frozen, on all that were seen so far. The best mask that was met is kept too, for s may
+decide too soon.
 """
 
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from models.masking import (
     natural_step,
     project,
     ranked,
+    top_k,
 )
 from orchestration.mask_plan import Chain
 from orchestration.sections import Mask
@@ -33,6 +35,8 @@ class MaskLearner:
 
     Attributes:
         s: float64 (K, S), one row for each of `settings.steps`; it starts at 1.
+        best: bool (K, S), the mask of least cost by the present curve among those met that have no
+            more steps than asked for: drawn ones, and the likeliest steps after each update.
         curve: of errors.
         num_updates: done so far.
 
@@ -50,6 +54,7 @@ class MaskLearner:
         self.total = num_updates
         size = len(chain.timesteps)
         self.s = torch.ones(len(settings.steps), size, dtype=torch.float64)
+        self.best = torch.stack([top_k(self.s[0], num_steps) for num_steps in settings.steps])
         self.curve = ErrorCurve(chain.grid, 1.0 if settings.weights == "frozen" else MEMORY)
         self.num_updates = 0
 
@@ -76,7 +81,15 @@ class MaskLearner:
             advantage = ranked(at_equal_count(self.costs(masks), masks, slack))
             stepped = natural_step(self.s[row], masks, advantage, settings.rate)
             self.s[row] = project(stepped, budget)
+            self._keep(row, masks)
         self.num_updates += 1
+
+    def _keep(self, row: int, masks: Tensor) -> None:
+        """Holds the best mask of a row against those just met."""
+        most = self.settings.steps[row]
+        able = masks[masks.sum(dim=1) <= most]
+        met = torch.cat([self.best[row][None], top_k(self.s[row], most)[None], able])
+        self.best[row] = met[self.costs(met).argmin()]
 
     def draw(self, row: int, num_masks: int, stream: int) -> Tensor:
         """Masks for one number of steps: bool (num_masks, S)."""
@@ -91,11 +104,17 @@ class MaskLearner:
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes."""
-        return {"s": self.s, "curve": self.curve.sums, "updates": torch.tensor(self.num_updates)}
+        return {
+            "s": self.s,
+            "best": self.best,
+            "curve": self.curve.sums,
+            "updates": torch.tensor(self.num_updates),
+        }
 
     def load(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state` gave."""
-        self.s, self.curve.sums = state["s"].clone(), state["curve"].clone()
+        self.s, self.best = state["s"].clone(), state["best"].clone()
+        self.curve.sums = state["curve"].clone()
         self.num_updates = int(state["updates"])
 
 

@@ -1,5 +1,6 @@
 """What learning a mask consists of, worked out from the configuration: candidates and budgets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,12 +91,25 @@ class Chain:
             return torch.tensor(self.timesteps)[index]
         return timestep_at(levels, self.alphas_cumprod).float()
 
-    def steps(self, mask: Tensor) -> tuple[Step, ...]:
-        """The steps of a mask (S,), in sampling order, at width 1."""
-        levels = self.levels(mask[None])[0].tolist()
-        kept = reversed(mask.nonzero()[:, 0].tolist())
+    def mask(self, kept: Sequence[int]) -> Tensor:
+        """The mask that keeps these candidates: bool (S,)."""
+        mask = torch.zeros(len(self.timesteps), dtype=torch.bool)
+        mask[list(kept)] = True
+        return mask
+
+    def steps(self, kept: Sequence[int]) -> tuple[Step, ...]:
+        """The steps of kept candidates, in sampling order, at width 1."""
+        levels = self.levels(self.mask(kept)[None])[0].tolist()
         own = self.form == "literal"
-        return tuple((self.timesteps[i], 1.0, *([levels[i]] if own else [])) for i in kept)
+        return tuple(
+            (self.timesteps[i], 1.0, *([levels[i]] if own else []))
+            for i in sorted(kept, reverse=True)
+        )
+
+
+def indices(mask: Tensor) -> tuple[int, ...]:
+    """The kept candidates of a mask (S,), rising."""
+    return tuple(mask.nonzero()[:, 0].tolist())
 
 
 def make_chain(config: Config) -> Chain:

@@ -12,8 +12,7 @@ al., CVPR 2021, ends by drawing masks and keeping the best).
 What is counted are network calls x images, those of shared first steps once.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -27,10 +26,10 @@ from models.masking import (
     ranked,
     top_k,
 )
-from orchestration.errors import ConfigError, DataError
-from orchestration.mask_plan import Chain
+from orchestration.errors import ConfigError
+from orchestration.mask_plan import Chain, indices
+from orchestration.mask_rounds import Kept, Round, Rounds, Scores, winner
 from orchestration.sections import Mask
-from search_spaces.prefixes import Step, count_calls
 from search_spaces.spacing import known_grids, nearest
 
 SEED = 14 << 32
@@ -42,27 +41,6 @@ LEAST_ROUNDS = 10  # masks of the first round and the last one, with two finalis
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
 STREAMS = 2**20  # of masks, of one number of steps
-
-Scores = Callable[[Sequence[Sequence[Step]], int, int], list[float]]
-
-
-@dataclass(frozen=True)
-class Round:
-    """Masks that were scored on the same noise.
-
-    Args:
-        num_steps: what is learned.
-        kind: "known", "drawn" or "final".
-        masks: indices of kept candidates, of each.
-        qualities: of each; lower is better.
-        calls: network calls x images.
-    """
-
-    num_steps: int
-    kind: str
-    masks: tuple[tuple[int, ...], ...]
-    qualities: tuple[float, ...]
-    calls: int
 
 
 def num_images(settings: Mask, num_steps: int, budget: int) -> int:
@@ -88,8 +66,8 @@ def refine(
     chain: Chain,
     num_steps: int,
     budget: int,
-    found: Tensor,
     score: Scores,
+    found: Kept | None = None,
     earlier: Sequence[Round] = (),
     most: int | None = None,
 ) -> Iterator[tuple[Round, Tensor]]:
@@ -100,8 +78,8 @@ def refine(
         chain: the candidates.
         num_steps: K.
         budget: network calls x images.
-        found: float64 (S,), s as the ELBO has left it.
-        score: qualities of schedules on noise of a seed, and on a number of images each.
+        score: what asks for samples.
+        found: the mask that the ELBO has found, if it was asked.
         earlier: rounds of an interrupted run, which are not scored again.
         most: images that there are, as of validation windows; None where samples have no end.
 
@@ -109,98 +87,91 @@ def refine(
         DataError: the earlier rounds are not those of this learning.
     """
     images = num_images(settings, num_steps, budget)
-    met: dict[tuple[int, ...], list[float]] = {}
-    anchor: tuple[int, ...] | None = None
-    spent = 0
+    rounds = Rounds(chain, num_steps, score, earlier)
 
-    def take(index: int, kind: str, masks: list[tuple[int, ...]], count: int) -> Round:
-        nonlocal spent, anchor
-        if index < len(earlier):
-            done = earlier[index]
-            if (done.kind, list(done.masks)) != (kind, masks):
-                raise DataError("the rounds of quality are not those of this configuration")
-        else:
-            steps = [chain.steps(as_mask(mask, found)) for mask in masks]
-            seed = SEED + (settings.seed * 1009 + num_steps * 4093 + index) % 2**32
-            qualities = score(steps, seed, count)
-            calls = count * count_calls(steps)
-            done = Round(num_steps, kind, tuple(masks), tuple(qualities), calls)
-        spent += done.calls
-        anchor = anchor or winner(done)
-        against = done.qualities[done.masks.index(anchor)]
-        for mask, quality in zip(done.masks, done.qualities, strict=True):
-            met.setdefault(mask, []).append(quality / against)
-        return done
+    def take(kind: str, masks: Sequence[Kept], count: int) -> Round:
+        seed = SEED + (settings.seed * 1009 + num_steps * 4093 + rounds.count) % 2**32
+        return rounds.take(kind, masks, seed, count)
 
-    def leaders() -> list[tuple[int, ...]]:
-        able = [mask for mask in met if len(mask) <= num_steps]
-        return sorted(able, key=lambda mask: sum(met[mask]) / len(met[mask]))
-
-    first = take(0, "known", list(_known(chain, num_steps, found).values()), images)
-    s = _mean_of(first, found, num_steps)
+    first = take("known", _known(chain, num_steps, found), images)
+    met = _Met(first)
+    s = _mean_of(first, chain, num_steps)
     yield first, s
-    for index in range(1, STREAMS):
+    while True:
         masks = draw_masks(
             s, _masks_a_round(settings),
-            seed=settings.seed, stream=num_steps * STREAMS + index, draws=settings.draws,
+            seed=settings.seed, stream=num_steps * STREAMS + rounds.count, draws=settings.draws,
         )  # fmt: skip
         drawn = [indices(mask) for mask in masks]
-        distinct = list(dict.fromkeys([anchor, leaders()[0], *drawn]))
-        calls = images * count_calls(chain.steps(as_mask(mask, found)) for mask in distinct)
-        if len(set(drawn)) < 2 or spent + calls > (1 - FINAL_SHARE) * budget:
+        distinct = list(dict.fromkeys([met.anchor, met.leaders(num_steps)[0], *drawn]))
+        calls = images * rounds.calls(distinct)
+        if len(set(drawn)) < 2 or rounds.spent + calls > (1 - FINAL_SHARE) * budget:
             break
-        scored = take(index, "drawn", distinct, images)
-        of_mask = dict(zip(scored.masks, scored.qualities, strict=True))
-        losses = torch.tensor([of_mask[mask] for mask in drawn], dtype=torch.float64)
-        slack = num_steps - s.sum().item()
-        advantage = ranked(at_equal_count(losses, masks, slack))
-        s = project(natural_step(s, masks, advantage, min(1.0, 3 * settings.rate)), num_steps)
+        scored = take("drawn", distinct, images)
+        met.add(scored)
+        s = _stepped(s, masks, scored, settings, num_steps)
         yield scored, s
+    leaders = met.leaders(num_steps)
     likeliest = indices(top_k(s, num_steps))
-    finalists = list(dict.fromkeys([anchor, likeliest, *leaders()]))[:FINALISTS]
-    while len(finalists) > 2 and spent + images * num_steps * len(finalists) > budget:
+    finalists = list(dict.fromkeys([met.anchor, likeliest, *leaders]))[:FINALISTS]
+    while len(finalists) > 2 and rounds.spent + images * num_steps * len(finalists) > budget:
         finalists.pop()
-    rest = (budget - spent) // count_calls(chain.steps(as_mask(m, found)) for m in finalists)
+    rest = (budget - rounds.spent) // rounds.calls(finalists)
     rest = rest if most is None else min(rest, most)
-    yield take(index, "final", finalists, max(1, rest // images) * images), s
+    yield take("final", finalists, max(1, rest // images) * images), s
 
 
-def winner(final: Round) -> tuple[int, ...]:
-    """The best mask of a final round."""
-    return min(zip(final.qualities, final.masks, strict=True))[1]
+class _Met:
+    """Masks that were met, by their qualities against that of the best of the first round.
+
+    Attributes:
+        anchor: that one, which is scored in every round.
+    """
+
+    def __init__(self, first: Round) -> None:
+        self.anchor = winner(first)
+        self._ratios: dict[Kept, list[float]] = {}
+        self.add(first)
+
+    def add(self, scored: Round) -> None:
+        against = scored.qualities[scored.masks.index(self.anchor)]
+        for mask, quality in zip(scored.masks, scored.qualities, strict=True):
+            self._ratios.setdefault(mask, []).append(quality / against)
+
+    def leaders(self, num_steps: int) -> list[Kept]:
+        """Those of at most so many steps, the best first."""
+        mean = {mask: sum(ratios) / len(ratios) for mask, ratios in self._ratios.items()}
+        return sorted((mask for mask in mean if len(mask) <= num_steps), key=mean.__getitem__)
 
 
-def indices(mask: Tensor) -> tuple[int, ...]:
-    """The kept candidates of a mask (S,), rising."""
-    return tuple(mask.nonzero()[:, 0].tolist())
-
-
-def as_mask(kept: Sequence[int], like: Tensor) -> Tensor:
-    """The mask that keeps these candidates: bool, as long as `like`."""
-    mask = torch.zeros(len(like), dtype=torch.bool)
-    mask[list(kept)] = True
-    return mask
+def _stepped(
+    s: Tensor, masks: Tensor, scored: Round, settings: Mask, num_steps: int
+) -> Tensor:
+    """s after a step along the natural gradient by the ranks of the drawn masks' qualities."""
+    of_mask = dict(zip(scored.masks, scored.qualities, strict=True))
+    losses = torch.tensor([of_mask[indices(mask)] for mask in masks], dtype=torch.float64)
+    slack = num_steps - s.sum().item()
+    advantage = ranked(at_equal_count(losses, masks, slack))
+    return project(natural_step(s, masks, advantage, min(1.0, 3 * settings.rate)), num_steps)
 
 
 def _masks_a_round(settings: Mask) -> int:
     return max(4, settings.masks // 2)
 
 
-def _known(chain: Chain, num_steps: int, found: Tensor) -> Mapping[str, tuple[int, ...]]:
-    """First masks by name, each once."""
-    grids = known_grids(len(chain.alphas_cumprod), num_steps)
-    masks = {"elbo": indices(top_k(found, num_steps))}
-    masks |= {name: tuple(nearest(chain.timesteps, grid)) for name, grid in grids.items()}
-    names = {mask: name for name, mask in reversed(masks.items())}
-    return {name: mask for mask, name in reversed(names.items())}
+def _known(chain: Chain, num_steps: int, found: Kept | None) -> list[Kept]:
+    """First masks, each once."""
+    grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
+    known = [tuple(nearest(chain.timesteps, grid)) for grid in grids]
+    return list(dict.fromkeys([*([] if found is None else [found]), *known]))
 
 
-def _mean_of(first: Round, like: Tensor, num_steps: int) -> Tensor:
+def _mean_of(first: Round, chain: Chain, num_steps: int) -> Tensor:
     """s from the first masks: weights fall with the logarithm of the rank, to 0 at the middle."""
     order = sorted(range(len(first.masks)), key=lambda i: first.qualities[i])
     ranks = torch.arange(1, len(order) + 1, dtype=torch.float64)
     weights = (torch.tensor(len(order) / 2 + 1).log() - ranks.log()).clamp(min=0)
     weights = weights / weights.sum()
-    masks = torch.stack([as_mask(first.masks[i], like).double() for i in order])
+    masks = torch.stack([chain.mask(first.masks[i]).double() for i in order])
     mean = (weights[:, None] * masks).sum(dim=0)
-    return project(blurred(mean, len(like) / (4 * num_steps)), num_steps)
+    return project(blurred(mean, len(chain.timesteps) / (4 * num_steps)), num_steps)

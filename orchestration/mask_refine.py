@@ -24,7 +24,8 @@ from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_fit import Learned
 from orchestration.mask_plan import Budgets, Chain
-from orchestration.mask_quality import Round, Scores, num_images, refine, winner
+from orchestration.mask_quality import num_images, refine
+from orchestration.mask_rounds import Round, Scores, winner
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
@@ -109,7 +110,7 @@ def by_quality(
         with scores(config, run, images, supernet, count, say) as score:
             at = history[k][-1][0]
             for done, s in refine(
-                config.mask, chain, k, budget, learned.s[row], score, earlier, most
+                config.mask, chain, k, budget, score, learned.masks[row], earlier, most
             ):
                 at += 1
                 history[k].append((at, s.tolist()))

@@ -18,8 +18,7 @@ from orchestration import setting
 from orchestration.config import Config
 from orchestration.files import Json, write_json
 from orchestration.mask_fit import Learned
-from orchestration.mask_plan import Chain
-from orchestration.mask_quality import as_mask, indices
+from orchestration.mask_plan import Chain, indices
 from orchestration.mask_refine import Found
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import score_schedules
@@ -34,8 +33,7 @@ ON_CANDIDATES = ("even", "quadratic")
 
 def schedule_of(config: Config, chain: Chain, mask: Sequence[int]) -> StepSchedule:
     """An ordinary schedule of kept candidates, at width 1."""
-    like = torch.empty(len(chain.timesteps))
-    return replace(setting.baseline(config), steps=chain.steps(as_mask(mask, like)))
+    return replace(setting.baseline(config), steps=chain.steps(mask))
 
 
 def result(
@@ -133,7 +131,7 @@ def _cost(learned: Learned, chain: Chain, mask: Sequence[int]) -> float:
     """Negative ELBO in nats per dimension, by the measured errors."""
     curve = ErrorCurve(chain.grid)
     curve.sums = torch.stack([learned.errors, torch.ones_like(learned.errors)])
-    masks = as_mask(mask, learned.errors)[None]
+    masks = chain.mask(mask)[None]
     levels = chain.levels(masks)
     return negative_elbo(masks, levels, curve(levels), learned.second_moment).item()
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from models.masking import top_k, undecided
+from models.masking import undecided
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
@@ -25,7 +25,7 @@ from orchestration.formats import Header
 from orchestration.mask_fit import Learned, learn
 from orchestration.mask_plan import Chain, make_chain, plan_budgets
 from orchestration.mask_plot import heat_png, kept_png
-from orchestration.mask_quality import check_budget, indices
+from orchestration.mask_quality import check_budget
 from orchestration.mask_refine import Found, History, by_quality, check_images
 from orchestration.mask_result import result as scored_result
 from orchestration.members import with_interval
@@ -122,8 +122,8 @@ def learn_masks(
         )
     else:
         found = {
-            k: Found(indices(top_k(s, k)), s, 0)
-            for k, s in zip(config.mask.steps, learned.s, strict=True)
+            k: Found(mask, s, 0)
+            for k, mask, s in zip(config.mask.steps, learned.masks, learned.s, strict=True)
         }
     _write_history(run, history, chain)
     if not (run.path / MASK).exists():

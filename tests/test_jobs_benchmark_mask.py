@@ -3,7 +3,6 @@
 import itertools
 
 import pytest
-import torch
 from rich.console import Console
 
 from jobs.benchmarks import mask
@@ -13,7 +12,7 @@ from models.diffusion import noise_levels
 from orchestration import config as configs
 from orchestration.errors import DataError
 from orchestration.mask_plan import Chain
-from orchestration.mask_quality import winner
+from orchestration.mask_rounds import winner
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
@@ -45,8 +44,7 @@ def test_it_finds_better_steps_than_all_it_began_with():
     assert [r.kind for r in rounds] == ["evolved"] * (len(rounds) - 1) + ["final"]
     first, final = min(rounds[0].qualities), min(rounds[-1].qualities)
     assert final - 1 < 0.5 * (first - 1)
-    best = torch.tensor([i in winner(rounds[-1]) for i in range(40)])
-    assert quality(CHAIN.steps(best)) == final
+    assert quality(CHAIN.steps(winner(rounds[-1]))) == final
     seeds = [seed for seed, _ in scores.asked]
     assert len(set(seeds[:-1])) == 1 and seeds[-1] not in seeds[:-1]  # fresh in the end alone
     assert scores.asked[-1][1] > scores.asked[0][1]
@@ -74,7 +72,7 @@ def test_what_was_scored_before_an_interruption_is_not_scored_again():
     whole, _ = evolved(30_000)
     again, scores = evolved(30_000, whole[:3])
     assert again == whole and len(scores.asked) == len(whole) - 3
-    with pytest.raises(DataError, match="generations of evolution are not those"):
+    with pytest.raises(DataError, match="rounds that were scored are not those"):
         evolved(30_000, whole[1:])
 
 

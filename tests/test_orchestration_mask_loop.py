@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.elbo import best_subsets
-from models.masking import top_k, undecided
+from models.masking import undecided
 from orchestration import config as configs
 from orchestration.checkpoints import build_supernet
 from orchestration.errors import ConfigError
@@ -102,7 +102,7 @@ def excess(seed):
     found = best_subsets(grid, learner.curve(grid), learner.second_moment, config.mask.steps)
     ratios = []
     for row, num_steps in enumerate(config.mask.steps):
-        cost = learner.costs(top_k(learner.s[row], num_steps)[None]).item()
+        cost = learner.costs(learner.best[row][None]).item()
         best = found[num_steps][1]
         everything = learner.costs(torch.ones(1, 20, dtype=torch.bool)).item()
         even = learner.costs((torch.arange(20) % (20 // num_steps) == 0)[None]).item()
@@ -111,7 +111,5 @@ def excess(seed):
     return ratios
 
 
-def test_s_finds_the_steps_of_the_least_cost_by_the_measured_errors():
-    """Most of the time: a policy gradient of so few masks may decide too soon."""
-    ratios = [ratio for seed in range(3) for ratio in excess(seed)]
-    assert sum(ratio < 0.05 for ratio in ratios) >= 5
+def test_the_best_mask_met_has_the_least_cost_by_the_measured_errors():
+    assert max(ratio for seed in range(3) for ratio in excess(seed)) < 0.01

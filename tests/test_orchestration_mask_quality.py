@@ -6,20 +6,14 @@ import torch
 from models.diffusion import noise_levels
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
-from orchestration.mask_plan import Chain, plan_budgets
-from orchestration.mask_quality import (
-    as_mask,
-    check_budget,
-    indices,
-    num_images,
-    refine,
-    winner,
-)
+from orchestration.mask_plan import Chain, indices, plan_budgets
+from orchestration.mask_quality import check_budget, num_images, refine
+from orchestration.mask_rounds import winner
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
 SETTINGS = configs.load(None, ["search.budget=1", "mask.masks=24"]).mask
-FLAT = torch.full((40,), 0.1, dtype=torch.float64)
+FOUND = (0, 1, 2, 3)
 
 
 def quality(steps):
@@ -40,14 +34,14 @@ class Scores:
 
 def learn(budget, earlier=(), scores=None):
     scores = scores or Scores()
-    return list(refine(SETTINGS, CHAIN, 4, budget, FLAT, scores, earlier)), scores
+    return list(refine(SETTINGS, CHAIN, 4, budget, scores, FOUND, earlier)), scores
 
 
 def test_it_finds_steps_that_are_better_than_all_it_began_with():
     rounds, scores = learn(200_000)
     first, final = rounds[0][0], rounds[-1][0]
     assert (first.kind, final.kind) == ("known", "final")
-    found = quality(CHAIN.steps(as_mask(winner(final), FLAT)))
+    found = quality(CHAIN.steps(winner(final)))
     assert found < 0.5 * (min(first.qualities) - 1) + 1
     assert len(winner(final)) == 4
     assert len(set(scores.seeds)) == len(scores.seeds) == len(rounds)  # noise is never the same
@@ -72,8 +66,8 @@ def test_what_was_scored_before_an_interruption_is_not_scored_again():
 
 
 def test_masks_and_indices_are_each_others_inverse():
-    assert indices(as_mask((1, 5, 39), FLAT)) == (1, 5, 39)
-    assert CHAIN.steps(as_mask((1, 5), FLAT)) == ((125, 1.0), (25, 1.0))
+    assert indices(CHAIN.mask((1, 5, 39))) == (1, 5, 39)
+    assert CHAIN.steps((1, 5)) == ((125, 1.0), (25, 1.0))
 
 
 def test_a_budget_that_pays_for_no_rounds_is_refused():

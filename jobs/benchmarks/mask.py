@@ -33,9 +33,9 @@ from orchestration.errors import ConfigError
 from orchestration.files import Json, read_json, write_json
 from orchestration.foreign import ensure_known
 from orchestration.mask_plan import make_chain
-from orchestration.mask_quality import Round, winner
 from orchestration.mask_refine import most_images, read_rounds, scores
 from orchestration.mask_result import schedule_of
+from orchestration.mask_rounds import Round, winner
 from orchestration.mask_run import learn_masks
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scoring import score_schedules

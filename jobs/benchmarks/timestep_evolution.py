@@ -14,12 +14,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from orchestration.errors import DataError
 from orchestration.mask_plan import Chain
-from orchestration.mask_quality import Round, Scores, as_mask
-from search_spaces.prefixes import count_calls
+from orchestration.mask_rounds import Kept, Round, Rounds, Scores
 from search_spaces.spacing import known_grids, nearest
 
 NOISE = 12 << 32
@@ -29,8 +26,6 @@ POPULATION, PARENTS, GENERATIONS = 16, 8, 8  # generations that the budget shoul
 MUTATION = 0.25
 FINALISTS, FINAL_SHARE = 4, 0.25
 DRAWS = 50  # children for each one that is asked, before no new ones are thought to be left
-
-Kept = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def evolve(search: Evolution, score: Scores, earlier: Sequence[Round] = ()) -> I
 
     Args:
         search: what is searched.
-        score: qualities of schedules on noise of a seed, and on a number of images each.
+        score: what asks for samples.
         earlier: generations of an interrupted run, which are not scored again.
 
     Raises:
@@ -73,44 +68,25 @@ def evolve(search: Evolution, score: Scores, earlier: Sequence[Round] = ()) -> I
     """
     noise = NOISE + search.seed * 1009 + search.num_steps * 4093
     met: dict[Kept, float] = {}
-    spent, index = 0, 0
-
-    def take(kind: str, members: Sequence[Kept], seed: int, count: int) -> Round:
-        nonlocal spent, index
-        if index < len(earlier):
-            done = earlier[index]
-            if (done.kind, done.masks) != (kind, tuple(members)):
-                raise DataError("the generations of evolution are not those of this search")
-        else:
-            steps = _steps(search.chain, members)
-            calls = count * count_calls(steps)
-            qualities = tuple(score(steps, seed, count))
-            done = Round(search.num_steps, kind, tuple(members), qualities, calls)
-        spent, index = spent + done.calls, index + 1
-        return done
-
+    rounds = Rounds(search.chain, search.num_steps, score, earlier)
     members = _first(search)
-    while members := _within(search, members, (1 - FINAL_SHARE) * search.budget - spent):
-        done = take("evolved", members, noise, search.images)
+    while members := _within(search, members, rounds):
+        done = rounds.take("evolved", members, noise, search.images)
         met |= dict(zip(done.masks, done.qualities, strict=True))
         yield done
-        members = _children(search, sorted(met, key=lambda m: (met[m], m)), index)
+        members = _children(search, sorted(met, key=lambda m: (met[m], m)), rounds.count)
     finalists = sorted(met, key=lambda m: (met[m], m))[:FINALISTS]
-    calls = count_calls(_steps(search.chain, finalists))
-    left = (search.budget - spent) // calls
+    left = (search.budget - rounds.spent) // rounds.calls(finalists)
     left = left if search.most is None else min(left, search.most)
-    yield take("final", finalists, noise + 1, max(1, left // search.images) * search.images)
+    count = max(1, left // search.images) * search.images
+    yield rounds.take("final", finalists, noise + 1, count)
 
 
-def _steps(chain: Chain, members: Sequence[Kept]) -> list:
-    like = torch.empty(len(chain.timesteps))
-    return [chain.steps(as_mask(member, like)) for member in members]
-
-
-def _within(search: Evolution, members: Sequence[Kept], calls: float) -> list[Kept]:
-    """As many of the members as so many calls allow."""
+def _within(search: Evolution, members: Sequence[Kept], rounds: Rounds) -> list[Kept]:
+    """As many of the members as the budget has calls for, before the final share."""
+    calls = (1 - FINAL_SHARE) * search.budget - rounds.spent
     able = list(members)
-    while able and search.images * count_calls(_steps(search.chain, able)) > calls:
+    while able and search.images * rounds.calls(able) > calls:
         able.pop()
     return able
 

@@ -15,7 +15,6 @@ between seeds are in the notes.
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 from jobs.benchmarks.landscape import SPACE
 from jobs.benchmarks.racing import NOISES, LandscapePool, searched
@@ -60,11 +59,10 @@ def learned(seed: int) -> tuple[dict[int, np.ndarray], int]:
     settings = Mask(steps=STEPS, seed=seed)
     rising = tuple(reversed(SPACE.grid))
     chain = Chain(rising, noise_levels(1000, "linear"), "respaced")
-    score, size = scores_of(LandscapePool(NOISE)), len(rising)
+    score = scores_of(LandscapePool(NOISE))
     kept, calls = {}, 0
     for k in STEPS:
-        flat = torch.full((size,), k / size, dtype=torch.float64)
-        rounds = list(refine(settings, chain, k, MASK_CALLS // len(STEPS), flat, score))
+        rounds = list(refine(settings, chain, k, MASK_CALLS // len(STEPS), score))
         calls += sum(done.calls for done, _ in rounds)
         kept[k] = on_grid(SPACE.grid, rising, rounds[-1][1].tolist(), k)
     return kept, calls
