@@ -5,6 +5,7 @@ Trains the supernet first where there is none. The same command with the same --
 
 import argparse
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from jobs import cli
@@ -48,7 +49,8 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
         from orchestration.cluster import cluster
         from orchestration.tables import front_table
 
-        with pipeline.tracked(config, run, command) as track, cluster(config):
+        ray = nullcontext() if pipeline.is_done(config, run) else cluster(config)
+        with pipeline.tracked(config, run, command) as track, ray:
             chosen = pipeline.find_setting(config, run, supernet, track, print)
             outcome = pipeline.search_front(config, run, chosen, track, print)
     recommended = run.schedules / f"{outcome.front['recommended']}.json"

@@ -15,13 +15,19 @@ Nothing here knows what the networks are, except that they are called as `networ
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
-from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 from torch.func import functional_call
 
 Parts = dict[str, tuple[int, ...]]
+
+
+class Output(Protocol):
+    """What diffusers' models return."""
+
+    sample: Tensor
 
 
 def predict(network: nn.Module, *inputs: Tensor) -> Tensor:
@@ -29,7 +35,7 @@ def predict(network: nn.Module, *inputs: Tensor) -> Tensor:
     return _unwrap(network(*inputs))
 
 
-def _unwrap(output: Tensor | BaseOutput) -> Tensor:
+def _unwrap(output: Tensor | Output) -> Tensor:
     return output if isinstance(output, Tensor) else output.sample
 
 

@@ -54,10 +54,13 @@ def cluster(config: Config) -> Iterator[None]:
     """
     address = config.ray.address or os.environ.get("RAY_ADDRESS") or "local"
     _check_answers(address)
-    # Ray reads these when it starts; what the user has set is left alone.
+    # Ray reads these when it starts, and workers on this machine inherit them; what the user has
+    # set is left alone. A runtime environment would keep workers from starting early.
     for name, value in {**QUIET, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
-    runtime: dict[str, object] = {"env_vars": {name: os.environ[name] for name in ENVIRONMENT}}
+    runtime: dict[str, object] = {}
+    if address != "local":
+        runtime["env_vars"] = {name: os.environ[name] for name in ENVIRONMENT}
     if config.ray.address is not None:
         runtime |= {"working_dir": str(ROOT), "excludes": [".git", ".venv", "runs"]}
     _init(address, runtime)

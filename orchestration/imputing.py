@@ -16,9 +16,9 @@ import torch
 
 from models.windows import Panel
 from orchestration.checkpoints import load_supernet, read_description
+from orchestration.durations import clock
 from orchestration.errors import DataError
 from orchestration.machine import settle
-from orchestration.progress import clock
 from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.scorer import Execution, SupernetSource
 from orchestration.setting import check_fits, check_imputes, sampler_of

@@ -9,7 +9,7 @@ names the format and the fingerprint of the search; a last one says why the sear
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -142,7 +142,7 @@ def has_candidates(path: Path) -> bool:
 def _row(record: Record) -> dict[str, Any]:
     """A record without the values that it need not name."""
     defaults = {field.name: field.default for field in fields(Record)}
-    return {key: value for key, value in asdict(record).items() if value != defaults[key]}
+    return {key: value for key, value in vars(record).items() if value != defaults[key]}
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -6,9 +6,8 @@ run goes on after the last of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from models.masking import undecided
 from orchestration import setting
 from orchestration.config import Config
 from orchestration.data import DataSet
+from orchestration.deferred import deferred
 from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
@@ -148,14 +148,13 @@ def scores(
         say: takes lines of progress.
     """
     own = scored_on(config, count)
-    with ExitStack() as stack:
 
-        @cache
-        def pool() -> Pool:
-            judge = ensure_judge(config, images, run.cache, say)
-            chosen = judged_setting(own, setting.baseline(config), supernet, judge)
-            return stack.enter_context(scoring_pool(own, chosen, say))
+    def start() -> AbstractContextManager[Pool]:
+        judge = ensure_judge(config, images, run.cache, say)
+        chosen = judged_setting(own, setting.baseline(config), supernet, judge)
+        return scoring_pool(own, chosen, say)
 
+    with deferred(start) as pool:
         yield lambda *asked: scores_of(pool())(*asked)
 
 

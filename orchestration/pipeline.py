@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestration import data, setting, signals
 from orchestration.config import Config, fingerprint, flatten
 from orchestration.costs import Cost
+from orchestration.deferred import deferred
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
 from orchestration.files import Json, canonical_json, read_json, sha256_of, write_bytes
@@ -137,17 +138,35 @@ def search_front(
 ) -> Outcome:
     """Searches, scores the front again, and writes all that a run leaves behind."""
     check_plan(run)
-    with scoring_pool(config, chosen, say) as pool:
-        follow_plan(config, run, chosen, pool)
+    with deferred(lambda: _planned_pool(config, run, chosen, say)) as pool:
+        if not run.plan.exists():
+            pool()  # writes it
         problem, journal = open_search(config, run, chosen)
         with track.child("search", f"search {identity_of(run.path)}", about(config)) as child:
             if journal.stopped is None:
-                _search(problem, pool, journal, child, say, config.ray.patience_s)
+                _search(problem, pool(), journal, child, say, config.ray.patience_s)
             say(f"search  done: {journal.stopped}")
             front, latency = write_results(config, run, chosen, problem, journal, pool, say)
             track_results(run, front, latency, child)
             look = how_to_look(config, run, child)
     return Outcome(front, latency, look)
+
+
+@contextmanager
+def _planned_pool(config: Config, run: RunDirectory, chosen: Setting, say: Say) -> Iterator[Pool]:
+    with scoring_pool(config, chosen, say) as pool:
+        follow_plan(config, run, chosen, pool)
+        yield pool
+
+
+def is_done(config: Config, run: RunDirectory) -> bool:
+    """Whether nothing of a search is left to do that takes Ray."""
+    is_stub = config.score.scorer == "stub"
+    return run.journal.exists() and run.front.exists() and (is_stub or _is_drawn(run))
+
+
+def _is_drawn(run: RunDirectory) -> bool:
+    return all((run.path / name).exists() for name in (run.latency.name, *PICTURES))
 
 
 def about(config: Config) -> dict[str, Json]:
@@ -188,13 +207,16 @@ def write_results(
     chosen: Setting,
     problem: Problem,
     journal: Journal,
-    pool: Pool,
+    pool: Callable[[], Pool],
     say: Say,
 ) -> tuple[Front, dict[str, Latency]]:
-    """Scores the front of a search that has stopped again; writes all but what is there."""
+    """Scores the front of a search that has stopped again; writes all but what is there.
+
+    The pool is asked for only where something is left to score or to time.
+    """
     write_candidates(run, journal.records, problem.cost)
     if not run.front.exists():
-        write_front(run, score_front(config, chosen, problem, pool, journal.records, say))
+        write_front(run, score_front(config, chosen, problem, pool(), journal.records, say))
     front = read_json(run.front)
     if chosen.image_shape is None:
         return front, {}
@@ -226,15 +248,15 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
 def _pictures(
     run: RunDirectory,
     chosen: Setting,
-    pool: Pool,
+    pool: Callable[[], Pool],
     front: Front,
     predicted: Cost | None,
     say: Say,
 ) -> dict[str, Latency]:
     """Times the front and draws it, unless that is done; returns the latencies."""
-    if not all((run.path / name).exists() for name in (run.latency.name, *PICTURES)):
+    if not _is_drawn(run):
         say("front   timed and drawn ...")
-        samples = measure_latency(run, pool, front, predicted)
+        samples = measure_latency(run, pool(), front, predicted)
         write_pictures(run.path, front, samples, chosen.quality.picture)
     return read_json(run.latency)
 

@@ -34,6 +34,9 @@ from orchestration.scorer import Scorer, Steps
 
 NUM_RESTARTS = 3
 
+MOST_JUDGED = 8
+"""Schedules a task: their blocks are in memory together."""
+
 # Between two looks at whether actors have started.
 POLL_S = 1.0
 
@@ -71,6 +74,7 @@ class Pool:
         self.batch_size = batch_size
         self.shared = shared
         self.timeout_s = timeout_s
+        self._keeps = False
 
     def distances(
         self,
@@ -94,7 +98,7 @@ class Pool:
         blocks = self.blocks(schedules, seed, batches(num_images, self.batch_size))
         judged = self._judging(blocks)
         self._follow(blocks, tell)
-        return self._get(judged)
+        return self._judged(judged)
 
     def appraise(
         self,
@@ -126,7 +130,7 @@ class Pool:
             for i, refs in enumerate(blocks)
         ]
         self._follow(blocks, tell)
-        return self._get(judged), self._get(opinions)
+        return self._judged(judged), self._get(opinions)
 
     def blocks(
         self,
@@ -161,12 +165,19 @@ class Pool:
 
     def judge(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[Replicates]:
         """The distances of schedules from their blocks; errors as of `distances`."""
-        return self._get(self._judging(blocks))
+        return self._judged(self._judging(blocks))
 
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose states later populations will start from."""
+        if schedules or self._keeps:  # a fresh scorer keeps none
+            for actor in self.actors:
+                self._call(actor, "keep", schedules)
+        self._keeps = bool(schedules)
+
+    def prepare(self) -> None:
+        """Has every actor build its scorer."""
         for actor in self.actors:
-            self._call(actor, "keep", schedules)
+            self._call(actor, "keep", ())
 
     def remake(self, make_scorer: Callable[..., Scorer], args: Sequence[object]) -> None:
         """Has every actor build another scorer before its next call; kept states are gone."""
@@ -197,10 +208,18 @@ class Pool:
         return actor.call.remote([self.shared], method, *args)
 
     def _judging(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[ObjectRef]:
+        """References to lists of distances, of runs of schedules: a task for each takes longer."""
+        size = min(MOST_JUDGED, math.ceil(len(blocks) / len(self.actors)))
+        runs = [blocks[i : i + size] for i in range(0, len(blocks), size)]
         return [
-            self._call(self.actors[i % len(self.actors)], "judge", *refs)
-            for i, refs in enumerate(blocks)
+            self.actors[i % len(self.actors)].judge.remote(
+                [self.shared], len(run), *(ref for refs in run for ref in refs)
+            )
+            for i, run in enumerate(runs)
         ]
+
+    def _judged(self, judging: Sequence[ObjectRef]) -> list[Replicates]:
+        return [scores for run in self._get(judging) for scores in run]
 
     def _get(self, refs: Sequence[ObjectRef]) -> list:
         try:
@@ -224,7 +243,7 @@ def start_pool(
     """Starts actors, each holding `make_scorer(*args)`; returns before they are ready."""
     shared = ray.put((make_scorer, tuple(args)))  # one copy for all actors
     pool = Pool(start_actors(placement), batch_size, shared)
-    pool.keep([])  # each builds its scorer
+    pool.prepare()
     return pool
 
 
@@ -320,6 +339,16 @@ class _ScorerActor:
         """The blocks of each schedule; of one schedule its blocks themselves."""
         blocks = self.call(shared, "score", schedules, seed, images, whole)
         return blocks if len(blocks) > 1 else blocks[0]
+
+    def judge(
+        self, shared: list[ObjectRef], num_schedules: int, *blocks: object
+    ) -> list[Replicates]:
+        """The distances of schedules, from the blocks of the first, of the second, ..."""
+        size = len(blocks) // num_schedules
+        return [
+            self.call(shared, "judge", *blocks[i : i + size])
+            for i in range(0, len(blocks), size)
+        ]
 
     def _guarded(self, function: Callable[..., object], *args: object) -> object:
         try:

@@ -1,5 +1,6 @@
 """What a long command says of itself: one line for each report, pure text."""
 
+from orchestration.durations import clock
 from orchestration.search import Generation
 from orchestration.sections import Search
 from orchestration.training_state import Row
@@ -68,10 +69,3 @@ def seconds_left(
     if settings.budget_minutes is not None:
         rest.append(max(0.0, 60 * settings.budget_minutes - elapsed_s))
     return min(rest, default=None)
-
-
-def clock(seconds: float) -> str:
-    """Seconds as m:ss, or h:mm:ss from an hour on."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

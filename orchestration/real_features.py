@@ -14,11 +14,11 @@ from models.images import from_uint8
 from models.transfer import copied
 from orchestration.cluster import num_cpus
 from orchestration.config import Config
+from orchestration.durations import clock
 from orchestration.errors import MachineError
 from orchestration.machine import assigned_device, check_usable, settle
 from orchestration.patience import Patience, free_now
 from orchestration.placement import observe, place
-from orchestration.progress import clock
 
 SECONDS_BETWEEN_LINES = 5.0
 POLL_S = 5.0

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from orchestration.config import Config
 from orchestration.costs import Cost
+from orchestration.durations import clock
 from orchestration.files import Json, disk_errors, write_bytes, write_json
 from orchestration.front import (
     assemble,
@@ -29,7 +30,6 @@ from orchestration.journal import Record
 from orchestration.latency import time_schedules
 from orchestration.members import Front, Member
 from orchestration.pool import Pool
-from orchestration.progress import clock
 from orchestration.rundir import RunDirectory
 from orchestration.search import Problem, Step
 from orchestration.setting import Setting

@@ -298,5 +298,5 @@ def _write(attempt: Attempt, pool: Pool) -> None:
     """The front of one search, and its pictures; without its lines of progress."""
     pipeline.write_results(
         attempt.planned.config, attempt.run, attempt.chosen, attempt.problem, attempt.journal,
-        pool, lambda line: None,
+        lambda: pool, lambda line: None,
     )  # fmt: skip

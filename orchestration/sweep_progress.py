@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from orchestration.progress import clock
+from orchestration.durations import clock
 from orchestration.search import Generation
 from orchestration.sections import Search
 

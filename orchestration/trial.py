@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -251,8 +251,9 @@ def _trial(config: dict[str, Any], *, parts: Mapping[str, ObjectRef]) -> None:
         for generation in search(
             problem, optimizer, pool, records, lambda: time.monotonic() - start
         ):
-            report = {**asdict(generation), "done": generation.stop is not None}
-            tune.report({**report, "search": config["search"]})
+            records = [vars(record) for record in generation.records]
+            report = {**vars(generation), "records": records, "search": config["search"]}
+            tune.report({**report, "done": generation.stop is not None})
             if generation.stop is not None:
                 return
     finally:

@@ -19,7 +19,8 @@ NUM_ONE_SWITCH = 12  # one-switch schedules in the first generations
 class Candidate:
     """A genome (S,) that an optimizer asked for.
 
-    `parameter` is Nevergrad's own record of it; None where no code of the space gives the genome.
+    `parameter` is Nevergrad's own record of it; None where no code of the space gives the genome,
+    or Nevergrad has no part in it.
     """
 
     genome: np.ndarray

@@ -32,14 +32,6 @@ def code_of(parameter: ng.p.Parameter) -> np.ndarray:
     return np.asarray(parameter.value, dtype=np.int64)
 
 
-def spread_parameter(space: Space, seed: int) -> ng.p.Array:
-    """A parameter that `space.spread` makes a code of, uniform in the unit cube."""
-    parameter = ng.p.Array(init=np.full(space.num_units, 0.5)).set_mutation(sigma=0.1)
-    parameter.set_bounds(0, 1, full_range_sampling=True)
-    parameter.random_state.seed(seed)
-    return parameter
-
-
 class _CodeMutation(Mutation):
     """Replaces the value by a mutated one."""
 

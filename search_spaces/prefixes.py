@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 Step = tuple[int, float] | tuple[int, float, float]
 """(t, width), and alpha_cumprod where it isn't the chain's own at t."""
 
+Trie = dict[Step, "Trie"]
+
 
 def count_calls(schedules: Iterable[Sequence[Step]], known: Iterable[Sequence[Step]] = ()) -> int:
     """Network calls that one block of images needs to sample every schedule.
@@ -21,21 +23,15 @@ def count_calls(schedules: Iterable[Sequence[Step]], known: Iterable[Sequence[St
     Returns:
         The number of distinct non-empty prefixes of `schedules` that are no prefix of `known`.
     """
-    known_steps = [tuple(steps) for steps in known]
-    both = known_steps + [tuple(steps) for steps in schedules]
-    return _count_prefixes(both) - _count_prefixes(known_steps)
+    return sum(charge(schedules, known))
 
 
-def charge(schedules: Sequence[Sequence[Step]], kept: Sequence[Sequence[Step]]) -> list[int]:
-    """Steps that each schedule adds to the kept ones and to those before it."""
-    known = list(kept)
-    charges = []
-    for steps in schedules:
-        shared = max((shared_length(steps, other) for other in known), default=0)
-        charges.append(len(steps) - shared)
-        known.append(steps)
-    assert sum(charges) == count_calls(schedules, kept)
-    return charges
+def charge(schedules: Iterable[Sequence[Step]], known: Iterable[Sequence[Step]]) -> list[int]:
+    """Network calls that each schedule adds to the known ones and to those before it."""
+    trie: Trie = {}
+    for steps in known:
+        _grow(trie, steps)
+    return [_grow(trie, steps) for steps in schedules]
 
 
 def shared_length(a: Sequence[Step], b: Sequence[Step]) -> int:
@@ -46,10 +42,12 @@ def shared_length(a: Sequence[Step], b: Sequence[Step]) -> int:
     return min(len(a), len(b))
 
 
-def _count_prefixes(schedules: list[tuple[Step, ...]]) -> int:
-    # In sorted order the neighbour is the schedule with the longest common prefix.
-    ordered = sorted(schedules)
-    calls = len(ordered[0]) if ordered else 0
-    for previous, steps in zip(ordered, ordered[1:], strict=False):
-        calls += len(steps) - shared_length(previous, steps)
-    return calls
+def _grow(trie: Trie, steps: Sequence[Step]) -> int:
+    """Takes in a schedule; the number of new nodes."""
+    new = 0
+    for step in steps:
+        if step not in trie:
+            trie[step] = {}
+            new += 1
+        trie = trie[step]
+    return new

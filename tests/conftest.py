@@ -11,7 +11,8 @@ from orchestration.cluster import ENVIRONMENT, QUIET
 
 TESTS = Path(__file__).parent
 
-os.environ.update({**QUIET, **ENVIRONMENT})
+# Workers inherit what the driver has
+os.environ.update({**QUIET, **ENVIRONMENT, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"})
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,6 @@ def ray_cluster():
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,
-        runtime_env={"env_vars": {**ENVIRONMENT, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"}},
     )
     yield
     ray.shutdown()

@@ -14,6 +14,7 @@ from search_spaces.schedule import StepSchedule
 
 COMMANDS = ("demo", "train", "search", "sweep", "score", "sample", "impute")
 STUB = ("--config", CONFIGS / "golden-stub.yaml")
+NOWHERE = "127.0.0.1:1"  # who asks for Ray there gets none
 SCHEDULE = {
     "format": "step-schedule/1", "num_train_timesteps": 1000, "betas": "linear",
     "prediction": "epsilon", "sampler": "ddim", "eta": 0.0, "clip_sample": True,
@@ -151,9 +152,8 @@ OTHER = "--schedule {files}/schedule.json --supernet {files}/run/supernet --num-
 def test_a_dry_run_tells_the_plan_and_writes_nothing(files, tmp_path, name, argv, expected):
     before = contents(files)
     out = tmp_path / "run"
-    nowhere = "127.0.0.1:1"  # who asks for Ray there gets none
     found = run(
-        name, *fill(argv, files).split(), "--dry-run", "--out", out, RAY_ADDRESS=nowhere
+        name, *fill(argv, files).split(), "--dry-run", "--out", out, RAY_ADDRESS=NOWHERE
     )
     assert (found.returncode, found.stderr) == (0, "")
     assert str(out) in found.stdout
@@ -234,7 +234,7 @@ def test_the_same_command_again_is_done_at_once_and_changes_nothing(golden_stub)
     path, first = golden_stub
     before = contents(path)
     runs = mlflow_runs(path)
-    again = run("search", *STUB, "--out", path)
+    again = run("search", *STUB, "--out", path, RAY_ADDRESS=NOWHERE)
     assert (again.returncode, again.stderr) == (0, "")
     assert contents(path) == before
     assert mlflow_runs(path) == runs
@@ -268,7 +268,7 @@ def test_a_damaged_journal_is_told_by_its_line(golden_stub, tmp_path):
     lines = (copy / "journal.jsonl").read_text().splitlines(keepends=True)
     lines[9] = lines[9].replace('"generation":0', '"generation":1')
     (copy / "journal.jsonl").write_text("".join(lines))
-    found = run("search", *STUB, "--out", copy)
+    found = run("search", *STUB, "--out", copy, RAY_ADDRESS=NOWHERE)
     assert_one_line("search", found, 3, f"{copy}/journal.jsonl, line 10: damaged")
 
 
@@ -299,6 +299,6 @@ def test_a_journal_without_its_plan_is_told(golden_stub, tmp_path):
     copy = tmp_path / "run"
     shutil.copytree(path, copy)
     (copy / "plan.json").unlink()
-    found = run("search", *STUB, "--out", copy)
+    found = run("search", *STUB, "--out", copy, RAY_ADDRESS=NOWHERE)
     assert_one_line("search", found, 3, "plan.json is missing, by which journal.jsonl was scored")
     assert not (copy / "plan.json").exists()

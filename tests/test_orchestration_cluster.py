@@ -1,3 +1,4 @@
+import os
 import socket
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_command_has_a_cluster_of_its_own_unless_told_of_one(asked):
     with cluster(load()):
         options = asked[0]
         assert options["address"] == "local" and options["include_dashboard"] is False
-        assert "working_dir" not in options["runtime_env"]
+        assert options["runtime_env"] == {}
         assert asked[1:] == ["signals"]  # after Ray has put its own in place
     assert asked[2:] == ["shutdown"]
 
@@ -54,9 +55,15 @@ def test_a_given_cluster_is_sent_the_code(asked, listener, monkeypatch):
         assert asked[0]["runtime_env"]["working_dir"] == str(module.ROOT)
 
 
-def test_every_process_of_the_cluster_has_one_thread(asked):
+def test_every_process_has_one_thread_unless_told_otherwise(asked, listener, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
     with cluster(load()):
-        assert asked[0]["runtime_env"]["env_vars"]["OMP_NUM_THREADS"] == "1"
+        assert os.environ["OMP_NUM_THREADS"] == "1"  # which workers inherit
+        assert os.environ["MKL_NUM_THREADS"] == "3"
+    with cluster(load(f"ray.address={listener}")):
+        variables = asked[-2]["runtime_env"]["env_vars"]
+        assert (variables["OMP_NUM_THREADS"], variables["MKL_NUM_THREADS"]) == ("1", "3")
 
 
 def test_what_fails_while_it_is_used_is_not_taken_for_the_clusters_fault(asked):

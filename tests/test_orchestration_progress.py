@@ -2,7 +2,8 @@ import dataclasses
 
 import pytest
 
-from orchestration.progress import clock, generation_line, seconds_left, training_line
+from orchestration.durations import clock
+from orchestration.progress import generation_line, seconds_left, training_line
 from orchestration.search import Generation
 from orchestration.sections import Search
 from orchestration.training_state import Row

@@ -163,6 +163,19 @@ def test_mutate_keeps_a_step_and_depends_on_the_random_state_alone(length):
     assert [c.tolist() for c in children] == [c.tolist() for c in again]
 
 
+def test_a_mutation_holds_from_a_place_on_that_is_late_more_often_than_early():
+    """Its density rises linearly: of 40 places below the middle are a quarter."""
+    genome, rng = np.ones(40, dtype=np.int64), RandomState(0)
+    widen = (lambda parent, rng, num_widths: np.full_like(parent, 2),)
+    places = []
+    for _ in range(2000):
+        changed = mutate(genome, rng, NUM_WIDTHS, widen) == 2
+        places.append(int(changed.argmax()))
+        assert changed[places[-1] :].all() and not changed[: places[-1]].any()
+    assert np.mean(np.array(places) < 20) == pytest.approx(0.25, abs=0.03)
+    assert np.mean(np.array(places) < 30) == pytest.approx(0.5625, abs=0.03)
+
+
 def test_crossover_takes_one_segment_from_the_other_parent():
     rng = RandomState(0)
     first, second = np.full(20, 1), np.full(20, 2)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.random import RandomState
 
-from search_spaces.parametrization import code_of, code_parameter, spread_parameter
+from search_spaces.parametrization import code_of, code_parameter
 from search_spaces.per_step import PerStepSpace
 from search_spaces.schedule import even_grid
 from search_spaces.spaces import SPACES, make_space
@@ -49,9 +49,9 @@ def test_crossover_is_the_spaces_on_the_random_state_of_the_parameter(space):
 
 
 def test_spread_genomes_cover_all_savings():
-    parameter = spread_parameter(PER_STEP, seed=0)
+    units = RandomState(0).random_sample((1000, PER_STEP.num_units))
     macs = np.array([0, 7, 25, 100])
-    genomes = [PER_STEP.spread(parameter.sample().value) for _ in range(1000)]
+    genomes = [PER_STEP.spread(of_one) for of_one in units]
     savings = np.array([1 - macs[genome].sum() / 2000 for genome in genomes])
     share, _ = np.histogram(savings, bins=10, range=(0, 1))
     assert share.min() >= 20 and share.sum() == 1000

@@ -58,12 +58,12 @@ def test_mutants_and_children_are_codes_that_keep_a_step(num_steps, seed):
         assert {width for _, width in space.decode(code)} == {1.0}
 
 
-def test_nearly_every_mutation_changes_which_steps_run():
+def test_most_mutations_change_which_steps_run():
     """Of the per-step space's twelve, a third would only change widths."""
     rng = RandomState(0)
     parent = SPACE.uniform()[3]
     changed = sum(SPACE.mutate(parent, rng).tolist() != parent.tolist() for _ in range(300))
-    assert changed > 285
+    assert changed > 160
 
 
 def test_every_schedule_of_a_tiny_space_is_reached_by_mutation():

@@ -7,6 +7,7 @@ without bfloat16 units has a peak below its own float32 one there, and a share t
 `width_1_float32` is the share of the float32 peak.
 """
 
+import time
 from functools import partial
 
 import torch
@@ -17,6 +18,7 @@ from jobs.benchmarks.side_by_side import side_by_side
 from models.cost import macs_by_width
 
 SIZES = (1024, 2048, 4096)
+LONGEST_S = 5.0  # of one product: a larger one at the rate so far is left out
 BATCH = {"digits": 250, "fashion-mnist": 64, "cifar10": 8}
 
 
@@ -25,12 +27,10 @@ def run(repetitions: int) -> Report:
     """Measures with all the cores that torch uses."""
     rows, peaks = [], {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        products = {f"{n} x {n}": partial(_product, n, dtype) for n in SIZES}
+        products = {n: partial(_product, n, dtype) for n in _sizes(dtype)}
         timings = side_by_side(products, repetitions)
-        rows += [Row(f"product, {name}", size, timing) for size, timing in timings.items()]
-        peaks[name] = max(
-            2 * n**3 / timing.median for n, timing in zip(SIZES, timings.values(), strict=True)
-        )
+        rows += [Row(f"product, {name}", f"{n} x {n}", t) for n, t in timings.items()]
+        peaks[name] = max(2 * n**3 / timing.median for n, timing in timings.items())
     notes = {f"peak_{name}_gflops": peak / 1e9 for name, peak in peaks.items()}
     figures = {}
     for name, batch_size in BATCH.items():
@@ -51,6 +51,19 @@ def run(repetitions: int) -> Report:
                 figures["width_1"] = flops / peaks["bfloat16"]
                 figures["width_1_float32"] = flops / peaks["float32"]
     return Report("roofline", figures, rows, notes)
+
+
+def _sizes(dtype: torch.dtype) -> list[int]:
+    """Those whose products take no longer than LONGEST_S, as far as smaller ones tell."""
+    sizes = [SIZES[0]]
+    for n in SIZES[1:]:
+        start = time.perf_counter()
+        _product(sizes[-1], dtype)
+        seconds = (time.perf_counter() - start) * (n / sizes[-1]) ** 3
+        if seconds > LONGEST_S:
+            break
+        sizes.append(n)
+    return sizes
 
 
 def _product(n: int, dtype: torch.dtype) -> torch.Tensor:

@@ -25,9 +25,8 @@ class SleepingActor:
     def __init__(self, seconds_per_block: float) -> None:
         self.seconds_per_block = seconds_per_block
 
-    def call(self, shared: object, method: str, *args: object) -> Replicates | None:
-        """A distance for "judge", nothing for anything else."""
-        return self._judge(*args) if method == "judge" else None
+    def call(self, shared: object, method: str, *args: object) -> None:
+        """Nothing: it keeps nothing."""
 
     def score(
         self,
@@ -43,6 +42,11 @@ class SleepingActor:
         told = [1 + 100 / (1 + sum(width for _, width in steps)) for steps in schedules]
         return told if len(told) > 1 else told[0]
 
-    def _judge(self, *batches: float) -> Replicates:
-        full = float(np.mean(batches))
-        return Replicates(full, np.full(NUM_BLOCKS, full), np.full(NUM_BLOCKS, len(batches)))
+    def judge(self, shared: object, num_schedules: int, *batches: float) -> list[Replicates]:
+        """Distances of schedules: the means of their batches."""
+        of_each = np.reshape(batches, (num_schedules, -1))
+        counts = np.full(NUM_BLOCKS, of_each.shape[1])
+        return [
+            Replicates(float(full), np.full(NUM_BLOCKS, full), counts)
+            for full in of_each.mean(axis=1)
+        ]
