@@ -73,8 +73,8 @@ class Case:
 
 CASES = {
     "digits": Case(100, 20, 50, 3, True),
-    "fashion-mnist": Case(10, 2, 20, 2, True),
-    "cifar10": Case(3, 1, 10, 1, False),
+    "fashion-mnist": Case(4, 2, 50, 2, True),
+    "cifar10": Case(2, 1, 50, 1, False),
 }
 
 
