@@ -143,6 +143,7 @@ def scorer_of(path, schedule, chosen_ways=None):
     return chosen.make_scorer(*chosen.args_with(execution))
 
 
+@pytest.mark.proof
 def test_score_says_what_a_schedules_samples_are_worth_on_the_schedules_own_chain(toy, tmp_path):
     front = front_of(toy)
     steps = schedule_of(toy, front["members"][0]["key"]).steps

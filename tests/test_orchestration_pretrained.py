@@ -123,6 +123,7 @@ def two_sets(folder, count=10):
         yield torch.from_numpy(pixels)
 
 
+@pytest.mark.proof
 def test_fid_is_pytorch_fids_on_the_same_images_and_weights(tmp_path, monkeypatch):
     home = tmp_path / "hub" / "checkpoints" / INCEPTION_URL.rpartition("/")[2]
     home.parent.mkdir(parents=True)

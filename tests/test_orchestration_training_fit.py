@@ -111,6 +111,7 @@ def test_a_killed_worker_changes_no_bit(two_workers, digits, tmp_path):
     assert_equal(load_supernet(tmp_path / "supernet"), uninterrupted, rtol=0, atol=0)
 
 
+@pytest.mark.proof
 def test_a_new_driver_goes_on_bit_by_bit(ray_cluster, digits, tmp_path):
     """The first driver's end left half a checkpoint and a torn list of Ray Train's own."""
     config = load()
@@ -159,6 +160,7 @@ def test_a_damaged_supernet_is_not_taken_for_a_finished_one(two_workers, digits)
     path.write_bytes(content)
 
 
+@pytest.mark.proof
 def test_a_training_that_diverges_ends_at_once_with_its_name(ray_cluster, digits, tmp_path):
     config = load("train.num_workers=2", "train.learning_rate=1e30")
     with pytest.raises(Diverged, match="is (nan|inf) at iteration 1;"):

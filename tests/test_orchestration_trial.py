@@ -30,8 +30,11 @@ def whole(problem):
     return list(generations(problem, InProcessPool()))
 
 
+RACE = {"num_images": 80, "racing": True, "max_images": 160}
+
+
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_images": 80, "racing": True, "max_images": 160}], ids=["", "racing"]
+    "settings", [{}, pytest.param(RACE, marks=pytest.mark.proof)], ids=["", "racing"]
 )
 def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(
     ray_cluster, journal, settings
