@@ -55,12 +55,12 @@ def main(invocation: cli.Invocation) -> None:
         return
     with open_run(invocation.out, config) as run:
         print(planned)
-        from orchestration import pipeline  # heavy: not before the run is ours
+        from orchestration import telling  # heavy: not before the run is ours
         from orchestration.cluster import cluster
         from orchestration.mask_run import is_done, learn_masks, lines, network_of
 
         ray = nullcontext() if is_done(run) else cluster(config)
-        with pipeline.tracked(config, run, "mask") as track, ray:
+        with telling.tracked(config, run, "mask") as track, ray:
             result = learn_masks(config, run, supernet, track, print)
     print("\n".join(["", *lines(result), "", f"Schedules and pictures:  {invocation.out}"]))
     if not config.data.is_windows:

@@ -45,12 +45,12 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
         print(planned)
         from rich.console import Console  # heavy, as the others: not before the run is ours
 
-        from orchestration import pipeline
+        from orchestration import pipeline, telling
         from orchestration.cluster import cluster
         from orchestration.tables import front_table
 
         ray = nullcontext() if pipeline.is_done(config, run) else cluster(config)
-        with pipeline.tracked(config, run, command) as track, ray:
+        with telling.tracked(config, run, command) as track, ray:
             chosen = pipeline.find_setting(config, run, supernet, track, print)
             outcome = pipeline.search_front(config, run, chosen, track, print)
     recommended = run.schedules / f"{outcome.front['recommended']}.json"

@@ -28,18 +28,18 @@ def main(invocation: cli.Invocation) -> None:
         print(planned)
         from rich.console import Console  # heavy, as the others: not before the run is ours
 
-        from orchestration import pipeline
+        from orchestration import telling
         from orchestration.sweep import run_sweep
         from orchestration.sweep_report import write_sweep_report
         from orchestration.sweep_tables import failure_lines, sweep_tables
 
         searches = planned_searches(config)
-        with pipeline.tracked(config, directory.run, "sweep") as track:
+        with telling.tracked(config, directory.run, "sweep") as track:
             fronts, failures = run_sweep(config, directory, track, print)
             summary = write_sweep_report(directory, searches, fronts, failures)
             track.write(directory.summary, directory.page, directory.picture)
             track.save_view(f"{track.name}: fronts", "relative_quality")
-            look = pipeline.how_to_look(config, directory.run, track)
+            look = telling.how_to_look(config, directory.run, track)
     for table in sweep_tables(summary):
         print()
         Console().print(table)

@@ -19,10 +19,10 @@ def main(invocation: cli.Invocation) -> None:
         return
     with open_run(invocation.out, config) as run:
         print(planned)
-        from orchestration import pipeline  # heavy: not before the run is ours
+        from orchestration import pipeline, telling  # heavy: not before the run is ours
         from orchestration.cluster import cluster
 
-        with pipeline.tracked(config, run, "train") as track, cluster(config):
+        with telling.tracked(config, run, "train") as track, cluster(config):
             supernet = pipeline.ensure_supernet(config, run, track, print)
     print(f"supernet in {supernet}")
 

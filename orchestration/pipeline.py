@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration import data, setting, signals
-from orchestration.config import Config, fingerprint, flatten
+from orchestration import data, setting, signals, telling
+from orchestration.config import Config, fingerprint
 from orchestration.costs import Cost
 from orchestration.deferred import deferred
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
-from orchestration.files import Json, canonical_json, read_json, sha256_of, write_bytes
+from orchestration.files import canonical_json, read_json, sha256_of, write_bytes
 from orchestration.journal import Journal, has_candidates
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.members import Front, Latency
@@ -35,7 +35,7 @@ from orchestration.sampling import widths_png
 from orchestration.scoring import scoring_pool
 from orchestration.search import Generation, Problem
 from orchestration.setting import Setting
-from orchestration.tracking import TrackedRun, Tracker
+from orchestration.tracking import TrackedRun
 from orchestration.tracking_store import identity_of
 from orchestration.training import train
 from orchestration.training_state import Row
@@ -43,12 +43,6 @@ from orchestration.trial import run_search
 from orchestration.warm_start import read_warm_start, table_of
 
 Say = Callable[[str], None]
-
-# What tells searches apart when their fronts are compared in MLflow.
-TELLING = (
-    "data.name", "search.optimizer", "search.space", "search.seed", "search.cost", "search.steps",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -63,22 +57,6 @@ class Outcome:
     front: Front
     latency: dict[str, Latency]
     look: str
-
-
-@contextmanager
-def tracked(config: Config, run: RunDirectory, command: str) -> Iterator[TrackedRun]:
-    """The command's run in MLflow, found again by its run directory."""
-    tracker = Tracker(
-        tracking_uri(config, run), config.tracking.experiment, run.path.parent / "mlflow-artifacts"
-    )
-    identity = f"command {command} {identity_of(run.path)}"  # no child has it
-    with tracker.run(f"{command} {run.path.name}", identity, flatten(config)) as started:
-        yield started
-
-
-def tracking_uri(config: Config, run: RunDirectory) -> str:
-    """Where MLflow keeps the runs."""
-    return config.tracking.uri or f"sqlite:///{run.path.parent}/mlflow.db"
 
 
 def ensure_supernet(config: Config, run: RunDirectory, track: TrackedRun, say: Say) -> Path:
@@ -142,13 +120,14 @@ def search_front(
         if not run.plan.exists():
             pool()  # writes it
         problem, journal = open_search(config, run, chosen)
-        with track.child("search", f"search {identity_of(run.path)}", about(config)) as child:
+        identity = f"search {identity_of(run.path)}"
+        with track.child("search", identity, telling.about(config)) as child:
             if journal.stopped is None:
                 _search(problem, pool(), journal, child, say, config.ray.patience_s)
             say(f"search  done: {journal.stopped}")
             front, latency = write_results(config, run, chosen, problem, journal, pool, say)
-            track_results(run, front, latency, child)
-            look = how_to_look(config, run, child)
+            telling.track_results(run, front, latency, child)
+            look = telling.how_to_look(config, run, child)
     return Outcome(front, latency, look)
 
 
@@ -167,11 +146,6 @@ def is_done(config: Config, run: RunDirectory) -> bool:
 
 def _is_drawn(run: RunDirectory) -> bool:
     return all((run.path / name).exists() for name in (run.latency.name, *PICTURES))
-
-
-def about(config: Config) -> dict[str, Json]:
-    """What a search's run in MLflow says of it."""
-    return {key: value for key, value in flatten(config).items() if key in TELLING}
 
 
 def check_plan(run: RunDirectory) -> None:
@@ -223,15 +197,6 @@ def write_results(
     return front, _pictures(run, chosen, pool, front, problem.latency, say)
 
 
-def track_results(
-    run: RunDirectory, front: Front, latency: dict[str, Latency], child: TrackedRun
-) -> None:
-    """Tells MLflow of a front and its pictures, which the stub has none of."""
-    if latency:
-        child.write(run.front, *(run.path / name for name in PICTURES))
-    child.front(front, latency)
-
-
 def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     """Of all that a candidate's values and the order of candidates depend on."""
     sections = ("diffusion", "supernet", "sampler", "search", "score")
@@ -261,26 +226,6 @@ def _pictures(
     return read_json(run.latency)
 
 
-def how_to_look(config: Config, run: RunDirectory, child: TrackedRun) -> str:
-    """How to open MLflow's UI on what a command has found."""
-    uri = tracking_uri(config, run)
-    if uri.startswith("http"):
-        return child.link(uri)
-    return f"make ui RUNS={run.path.parent}   then open   {child.link('http://127.0.0.1:5000')}"
-
-
-def track_generation(child: TrackedRun, generation: Generation) -> None:
-    """Tells MLflow where a search stands."""
-    metrics = {
-        "hypervolume": generation.hypervolume,
-        "best_savings": generation.best_savings,
-        "calls": generation.calls,
-    }
-    if generation.images_saved is not None:
-        metrics["images_saved"] = generation.images_saved
-    child.log(metrics, generation.num_scored)
-
-
 def _search(
     problem: Problem,
     pool: Pool,
@@ -300,7 +245,7 @@ def _search(
         else:
             elapsed_s = time.monotonic() - start
             say(generation_line(generation, problem.settings, elapsed_s, replayed))
-        track_generation(child, generation)
+        telling.track_generation(child, generation)
 
     if num_replayed:
         say(f"search  goes on after {num_replayed} candidates")

@@ -16,9 +16,10 @@ from orchestration.latency import time_schedules
 from orchestration.members import Member
 from orchestration.placement import observe, place
 from orchestration.plan import read_latency, use_plan
-from orchestration.pool import Pool, await_actors, start_pool
+from orchestration.pool import Pool, start_pool
 from orchestration.results import score_again
 from orchestration.rundir import RunDirectory
+from orchestration.scoring_actors import await_actors
 from orchestration.search import Problem, Step
 from orchestration.sections import Search
 from orchestration.setting import Setting

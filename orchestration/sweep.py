@@ -15,7 +15,7 @@ import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from orchestration import pipeline
+from orchestration import pipeline, telling
 from orchestration.cluster import cluster
 from orchestration.config import Config
 from orchestration.files import canonical_json, read_json
@@ -23,9 +23,10 @@ from orchestration.journal import Journal
 from orchestration.members import Front
 from orchestration.placement import Placement, observe, place
 from orchestration.plan import follow_plan
-from orchestration.pool import Pool, await_actors, start_actors
+from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scorer import Scorer
+from orchestration.scoring_actors import await_actors, start_actors
 from orchestration.search import Generation, Problem
 from orchestration.setting import Setting
 from orchestration.sweep_directory import SweepDirectory
@@ -132,7 +133,7 @@ def _child(
     planned: PlannedSearch, path: object, failures: Failures, track: TrackedRun
 ) -> Iterator[TrackedRun]:
     """The search's run in MLflow; it ends as failed if the search has failed by then."""
-    about = {"dataset": planned.dataset, **pipeline.about(planned.config)}
+    about = {"dataset": planned.dataset, **telling.about(planned.config)}
     identity = f"search {identity_of(path)}"
     with suppress(_Failed), track.child(planned.name, identity, about) as child:
         yield child
@@ -143,7 +144,7 @@ def _child(
 def _tell(run: RunDirectory, child: TrackedRun) -> Front:
     front = read_json(run.front)
     latency = read_json(run.latency) if run.latency.exists() else {}
-    pipeline.track_results(run, front, latency, child)
+    telling.track_results(run, front, latency, child)
     return front
 
 
@@ -282,7 +283,7 @@ def _search(
             line = progress.line(attempt.name, generation)
             if line is not None:
                 say(line)
-            pipeline.track_generation(children[attempt.name], generation)
+            telling.track_generation(children[attempt.name], generation)
 
         return tell
 

@@ -26,7 +26,8 @@ from orchestration.errors import DataError, MachineError
 from orchestration.journal import Journal, Record
 from orchestration.patience import Patience, Say, free_now, shown
 from orchestration.placement import Placement
-from orchestration.pool import Pool, start_actors
+from orchestration.pool import Pool
+from orchestration.scoring_actors import start_actors
 from orchestration.search import Generation, Problem, search
 from search_spaces.optimizers import make_optimizer
 

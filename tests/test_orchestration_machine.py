@@ -13,7 +13,7 @@ from orchestration import machine, stopwatch
 from orchestration.errors import MachineError
 from orchestration.files import write_json
 from orchestration.plan import check_device
-from orchestration.pool import OF_MEMORY, _ScorerActor, check_alike
+from orchestration.scoring_actors import OF_MEMORY, ScorerActor, check_alike
 
 CPU = {"processor": "one", "has_bfloat16": False, "machine": "x86_64", "torch": "2"}
 GPU = {**CPU, "processor": "NVIDIA T4", "device": "cuda", "cuda": "13.0", "cudnn": "9"}
@@ -76,7 +76,7 @@ def test_a_full_gpu_is_one_line_with_the_remedy():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
 
     with pytest.raises(MachineError) as caught:
-        _ScorerActor(1)._guarded(fill)
+        ScorerActor(1)._guarded(fill)
     line = str(caught.value)
     assert "out of memory (CUDA out of memory" in line and line.endswith(OF_MEMORY)
     assert "\n" not in line and "score.batch_size" in line and "score.actors_per_gpu" in line

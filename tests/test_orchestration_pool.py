@@ -9,6 +9,7 @@ import ray
 
 from models.frechet import Reference
 from orchestration import pool as module
+from orchestration import scoring_actors
 from orchestration.errors import DataError, MachineError
 from orchestration.fidelity import fidelity
 from orchestration.placement import ACTOR_CPUS, Placement
@@ -223,10 +224,35 @@ def test_scores_that_do_not_come_in_time_are_an_error_of_the_machine(pools, scri
         pool.distances(SCHEDULES[:1], SEED, 10)
 
 
+class _Heard:
+    """An actor that notes what it is called with."""
+
+    def __init__(self):
+        self.calls = []
+        self.call = self
+
+    def remote(self, shared, method, *args):
+        self.calls.append((method, *args))
+
+
+def test_schedules_are_named_again_only_where_they_are_others(monkeypatch):
+    monkeypatch.setattr(module.ray, "put", lambda value: value)
+    actor = _Heard()
+    pool = module.Pool([actor], BATCH_SIZE, "shared")
+    one, other = SCHEDULES[:1], SCHEDULES[:2]
+    for schedules in ([], one, one, other, []):
+        pool.keep(schedules)
+    assert actor.calls == [("keep", one), ("keep", other), ("keep", [])]
+    pool.keep(one)
+    pool.remake(make, ())  # whose scorers keep nothing
+    pool.keep(one)
+    assert actor.calls[3:] == [("keep", one), ("keep", one)]
+
+
 def test_actors_that_die_again_and_again_are_an_error_of_the_machine(
     started, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "NUM_RESTARTS", 1)
+    monkeypatch.setattr(scoring_actors, "NUM_RESTARTS", 1)
     for life in range(9):
         (tmp_path / f"life-{life}").touch()
     pool = start_pool(make, (tmp_path,), Placement(1, 0.9), BATCH_SIZE)

@@ -4,11 +4,12 @@ import pytest
 import ray
 from stub_search import InProcessPool, stub_problem, stub_scorer
 
-from orchestration import patience, pool, training_nodes
+from orchestration import patience, scoring_actors, training_nodes
 from orchestration.errors import MachineError
 from orchestration.journal import Journal
 from orchestration.placement import Node, Placement
-from orchestration.pool import await_actors, start_actors, start_pool
+from orchestration.pool import start_pool
+from orchestration.scoring_actors import await_actors, start_actors
 from orchestration.training_nodes import observe_nodes, this_node, without
 from orchestration.trial import run_search
 
@@ -17,7 +18,7 @@ from orchestration.trial import run_search
 def hasty(monkeypatch):
     """Nothing is waited for long before it is said."""
     monkeypatch.setattr(patience, "SAY_AFTER_S", 0.0)
-    monkeypatch.setattr(pool, "POLL_S", 0.2)
+    monkeypatch.setattr(scoring_actors, "POLL_S", 0.2)
 
 
 def kill(actors):

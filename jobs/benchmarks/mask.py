@@ -26,7 +26,7 @@ from rich.table import Table
 
 from jobs.benchmarks.report import Report
 from jobs.benchmarks.timestep_evolution import Evolution, evolve, num_images
-from orchestration import data, pipeline
+from orchestration import data, telling
 from orchestration.cluster import cluster
 from orchestration.config import Config, overlay
 from orchestration.errors import ConfigError
@@ -132,7 +132,7 @@ def _pair(config: Config, supernet: Path, out: Path, say: Say) -> Versus:
     with open_run(out / f"{k}-{seed}", config, out) as run:
         path = run.path / VERSUS
         if not path.exists():
-            with pipeline.tracked(config, run, "mask") as track:
+            with telling.tracked(config, run, "mask") as track:
                 learned = learn_masks(config, run, supernet, track, say)
             network = ensure_known(supernet, run.path / "network", config)
             generations = _evolved(config, run, network, TIMES * learned["evaluations"], say)
