@@ -55,7 +55,7 @@ def main(invocation: cli.Invocation) -> None:
 
     from jobs.benchmarks.report import timings_table, write_report
 
-    report = importlib.import_module(f"jobs.benchmarks.{name}").run(repetitions)
+    report = importlib.import_module(f"jobs.benchmarks.{name}").run(repetitions, print)
     path = write_report(report, invocation.out)
     Console().print(timings_table(report))
     for figure, value in report.figures.items():

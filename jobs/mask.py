@@ -57,7 +57,8 @@ def main(invocation: cli.Invocation) -> None:
         print(planned)
         from orchestration import telling  # heavy: not before the run is ours
         from orchestration.cluster import cluster
-        from orchestration.mask_run import is_done, learn_masks, lines, network_of
+        from orchestration.mask_records import lines
+        from orchestration.mask_run import is_done, learn_masks, network_of
 
         ray = nullcontext() if is_done(run) else cluster(config)
         with telling.tracked(config, run, "mask") as track, ray:

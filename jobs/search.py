@@ -35,8 +35,9 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
     config = invocation.config
     if supernet is not None and config.score.scorer != "stub":
         from orchestration import setting  # heavy: not where there is nothing to hold against
+        from orchestration.compatibility import check_fits
 
-        setting.check_fits(supernet, setting.baseline(config), config.supernet.widths)
+        check_fits(supernet, setting.baseline(config), config.supernet.widths)
     planned = plan(config, invocation.out, trains=supernet is None, searches=True)
     if invocation.dry_run:
         print(planned)

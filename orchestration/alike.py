@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 
 from orchestration.errors import DataError
 from orchestration.formats import Bad, Header, Picture, Shape, Source
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 FITS: dict[str, Callable[[Image.Image, int], Image.Image]] = {
     "crop": lambda image, size: ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS),

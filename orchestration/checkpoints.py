@@ -22,20 +22,16 @@ from models.networks import concatenated_parts, unet
 from models.supernet import Parts, Supernet
 from orchestration.errors import DataError
 from orchestration.files import (
-    MANIFEST,
     Json,
     check_manifest,
     new_folder,
-    read_json,
-    sha256_of,
     write_bytes,
     write_json,
     write_manifest,
 )
+from orchestration.supernet_description import DESCRIPTION, FORMAT, read_description
 
-FORMAT = "step-supernet/1"
 PRIVATE = "private.safetensors"
-DESCRIPTION = "supernet.json"
 
 BUILDERS = {"unet": (unet, concatenated_parts), "imputer": (imputer, imputer_parts)}
 """By `kind`, which a description of a U-Net leaves out."""
@@ -141,23 +137,3 @@ def load_supernet(folder: Path) -> Supernet:
     return supernet.eval()
 
 
-def read_description(folder: Path) -> dict[str, Json]:
-    """`supernet.json`: "widths", "network" and "meta" of a saved supernet.
-
-    Raises:
-        DataError: there is none, or it is of another format.
-    """
-    description = read_json(folder / DESCRIPTION)
-    found = description.get("format") if isinstance(description, dict) else None
-    if found != FORMAT:
-        raise DataError(f"{folder / DESCRIPTION}: got format {found!r}, expected {FORMAT!r}")
-    return description
-
-
-def supernet_sha(folder: Path) -> str:
-    """What a saved supernet is known by: the sha256 of its manifest, which names all the rest.
-
-    Raises:
-        DataError: there is no supernet.
-    """
-    return sha256_of(folder / MANIFEST)

@@ -22,7 +22,8 @@ from pydantic_core import ErrorDetails
 
 from orchestration.errors import ConfigError
 from orchestration.files import Json
-from orchestration.sections import Config, keys_of, show
+from orchestration.section import show
+from orchestration.sections import Config, keys_of
 from orchestration.yaml_values import parse_value, read_yaml
 
 Kind = TypeVar("Kind", bound=Config)

@@ -38,7 +38,7 @@ from orchestration.files import (
 )
 from orchestration.formats import Header, Picture, find_source
 from orchestration.intake import Odd, describe_odd, read_good
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 from orchestration.window_formats import WindowHeader
 
 if TYPE_CHECKING:

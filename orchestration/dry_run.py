@@ -7,7 +7,8 @@ from orchestration.data import look
 from orchestration.errors import ConfigError
 from orchestration.formats import Header
 from orchestration.rundir import check_same
-from orchestration.sections import Search, show
+from orchestration.search_sections import Search
+from orchestration.section import show
 from orchestration.weights import check_files, weights_place
 from orchestration.window_formats import WindowHeader
 from orchestration.windows import check_count, check_counts
@@ -26,7 +27,7 @@ def check_network(
     import torch  # heavy, as the others: not for commands that train nothing
 
     from orchestration.checkpoints import builder
-    from orchestration.training_loop import network_arguments
+    from orchestration.training_network import network_arguments
 
     build, _ = builder(network_arguments(config, shape, num_classes))
     try:

@@ -6,10 +6,11 @@ from diffusers import UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
-from orchestration.checkpoints import build_supernet, read_description, save_supernet
+from orchestration.checkpoints import build_supernet, save_supernet
 from orchestration.config import Config, decisive
 from orchestration.errors import DataError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of
+from orchestration.supernet_description import read_description
 
 CONFIG = "config.json"
 

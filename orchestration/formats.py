@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 
 from orchestration.errors import DataError
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 Shape: TypeAlias = tuple[int, int, int]
 

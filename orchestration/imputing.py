@@ -15,13 +15,16 @@ import pandas as pd
 import torch
 
 from models.windows import Panel
-from orchestration.checkpoints import load_supernet, read_description
+from orchestration.checkpoints import load_supernet
+from orchestration.compatibility import check_fits, check_imputes
 from orchestration.durations import clock
 from orchestration.errors import DataError
+from orchestration.execution import Execution
 from orchestration.machine import settle
 from orchestration.readers.time_table import TimeTable, as_in
-from orchestration.scorer import Execution, SupernetSource
-from orchestration.setting import check_fits, check_imputes, sampler_of
+from orchestration.setting import sampler_of
+from orchestration.supernet_description import read_description
+from orchestration.supernet_source import SupernetSource
 from orchestration.window_plot import WindowPicture
 from search_spaces.schedule import StepSchedule
 

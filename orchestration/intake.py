@@ -9,7 +9,7 @@ from orchestration.alike import check_bad, read_alike
 from orchestration.errors import DataError
 from orchestration.files import Json
 from orchestration.formats import Bad, Header, Picture, Source
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 REPORT_S = 10.0  # between two lines of progress
 NUM_NAMED = 3  # images left out that a line names; the manifest names all

@@ -6,7 +6,7 @@ learned. The same command resumes.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,11 @@ from orchestration.files import Json, read_json, write_json
 from orchestration.mask_plan import Budgets, indices
 from orchestration.mask_worker import Start, work
 from orchestration.rundir import RunDirectory
+from orchestration.supernet_description import read_description
 from orchestration.training import CHECKPOINTS, CODE, resumed, run_name
 from orchestration.training_fit import run_workers
 from orchestration.training_material import share
-from orchestration.training_state import Row, TrainingState
+from orchestration.training_state import Row, TrainingState, under
 
 ELBO = "elbo.json"
 MASK_CODE = (
@@ -112,6 +113,10 @@ def learn(
             f"{path} was learned from other data, another network or another configuration:"
             " expected another --out"
         )
+    return _learned(content)
+
+
+def _learned(content: Mapping[str, Json]) -> Learned:
     return Learned(
         s=torch.tensor(content["s"], dtype=torch.float64),
         masks=[tuple(mask) for mask in content["masks"]],
@@ -149,8 +154,7 @@ def _content(config: Config, state: TrainingState) -> dict[str, Json]:
 
 
 def _network(config: Config, data: DataSet, supernet: Path | None) -> dict[str, Json]:
-    from orchestration.checkpoints import read_description
-    from orchestration.training_loop import network_arguments
+    from orchestration.training_network import network_arguments
 
     if supernet is not None:
         return read_description(supernet)["network"]
@@ -179,9 +183,7 @@ def _save_network(
     network = _network(config, data, supernet)
     built = build_supernet(network, (1.0,))
     ema = Ema(built.full, config.train.ema_decay)
-    ema.load_state(
-        {name.removeprefix("ema/"): t for name, t in state.tensors.items() if name[:4] == "ema/"}
-    )
+    ema.load_state(dict(under("ema/", state.tensors)))
     ema.copy_to(built.full)
     chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
     save_supernet(run.supernet, built.eval(), network, {**asked, "diffusion": chain})

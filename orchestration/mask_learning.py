@@ -24,7 +24,7 @@ from models.masking import (
     top_k,
 )
 from orchestration.mask_plan import Chain
-from orchestration.sections import Mask
+from orchestration.search_sections import Mask
 
 MEMORY = 0.99
 """What the error curve of a network that learns keeps at each iteration."""

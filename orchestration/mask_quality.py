@@ -29,7 +29,7 @@ from models.masking import (
 from orchestration.errors import ConfigError
 from orchestration.mask_plan import Chain, indices
 from orchestration.mask_rounds import Kept, Round, Rounds, Scores, winner
-from orchestration.sections import Mask
+from orchestration.search_sections import Mask
 from search_spaces.spacing import known_grids, nearest
 
 SEED = 14 << 32

@@ -71,34 +71,36 @@ def result(
             config, named["even"], distinct, supernet, run, config.score.num_images, run.plan, say
         )
         of_steps = dict(zip(distinct, members, strict=True))
-        results.append(
-            {
-                "num_steps": k,
-                "schedule": f"schedules/{k}.json",
-                "calls": of_k.calls,
-                "undecided": undecided(of_k.s),
-                "negative_elbo": _cost(learned, chain, of_k.mask),
-                "negative_elbo_best": _best(learned, chain, k)[1]
-                if chain.form == "respaced"
-                else None,
-                "negative_elbo_candidates": _cost(learned, chain, range(len(chain.timesteps))),
-                "scored": {
-                    name: {
-                        **of_steps[s.steps],
-                        "delta": of_steps[s.steps]["quality"] - members[0]["quality"],
-                        "timesteps": [t for t, *_ in s.steps],
-                        "log_snr": _log_snr(chain, s),
-                    }
-                    for name, s in named.items()
-                },
+        scored = {
+            name: {
+                **of_steps[s.steps],
+                "delta": of_steps[s.steps]["quality"] - members[0]["quality"],
+                "timesteps": [t for t, *_ in s.steps],
+                "log_snr": _log_snr(chain, s),
             }
-        )
+            for name, s in named.items()
+        }
+        results.append({**_facts(chain, learned, k, of_k), "scored": scored})
     return {
         "format": FORMAT,
         **facts,
         "training_images": num_training,
         "evaluations": learned.evaluations + sum(of_k.calls for of_k in found.values()),
         "results": results,
+    }
+
+
+def _facts(chain: Chain, learned: Learned, k: int, found: Found) -> dict[str, Json]:
+    """What is known of a result before it is scored on fresh noise."""
+    best = _best(learned, chain, k)[1] if chain.form == "respaced" else None
+    return {
+        "num_steps": k,
+        "schedule": f"schedules/{k}.json",
+        "calls": found.calls,
+        "undecided": undecided(found.s),
+        "negative_elbo": _cost(learned, chain, found.mask),
+        "negative_elbo_best": best,
+        "negative_elbo_candidates": _cost(learned, chain, range(len(chain.timesteps))),
     }
 
 

@@ -5,38 +5,27 @@ beside known ones -> pictures, MLflow
 """
 
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
-
-from models.masking import undecided
-from orchestration import data, setting, signals
+from orchestration import compatibility, data, setting, signals
 from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import ConfigError
-from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_bytes, write_json
+from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import ensure_known
 from orchestration.formats import Header
-from orchestration.mask_fit import Learned, learn
-from orchestration.mask_plan import Chain, make_chain, plan_budgets
-from orchestration.mask_plot import heat_png, kept_png
+from orchestration.mask_fit import learn
+from orchestration.mask_plan import make_chain, plan_budgets
 from orchestration.mask_quality import check_budget
-from orchestration.mask_refine import Found, History, by_quality, check_images
+from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
+from orchestration.mask_refine import Found, by_quality, check_images
 from orchestration.mask_result import result as scored_result
-from orchestration.members import with_interval
 from orchestration.progress import training_line
 from orchestration.rundir import RunDirectory
 from orchestration.tracking import TrackedRun
 from orchestration.training_state import Row
 from orchestration.window_formats import WindowHeader
 
-MASK, HISTORY = "mask.json", "s.parquet"
-HEAT, KEPT = "s.png", "kept.png"
 NETWORK = "network"  # where one from elsewhere is put
 
 Say = Callable[[str], None]
@@ -115,7 +104,7 @@ def learn_masks(
     learned = learn(config, budgets, images, network, run, asked, tell, say)
     signals.install()  # over the handler that Ray Train has put in place
     runs_on = run.supernet if config.mask.weights != "frozen" else network
-    history = _history_of(config, learned)
+    history = history_of(config, learned)
     if config.mask.reward == "quality":
         found = by_quality(
             config, run, images, runs_on, chain, budgets, learned, asked, history, say
@@ -125,36 +114,21 @@ def learn_masks(
             k: Found(mask, s, 0)
             for k, mask, s in zip(config.mask.steps, learned.masks, learned.s, strict=True)
         }
-    _write_history(run, history, chain)
+    write_history(run, history, chain)
     if not (run.path / MASK).exists():
         result = scored_result(
             config, run, num_training, runs_on, chain, learned, found, say
         )
         write_json(run.path / MASK, result)
     result = read_json(run.path / MASK)
-    _draw(run, chain, history, result)
-    _track(run, track, history, result)
+    draw(run, chain, history, result)
+    track_results(run, track, history, result)
     return result
 
 
 def is_done(run: RunDirectory) -> bool:
     """Whether all that needs Ray is done."""
     return (run.path / MASK).exists()
-
-
-def lines(result: dict[str, Json]) -> list[str]:
-    """The result as lines for the terminal."""
-    said = []
-    for entry in result["results"]:
-        num = entry["num_steps"]
-        said.append(f"{num} steps ({entry['calls']:,} calls for quality)")
-        for name, member in entry["scored"].items():
-            said.append(
-                f"  {name:<12} {result['quality']}"
-                f" {with_interval(member['quality'], member['quality_ci'])}"
-                f"   against even {with_interval(member['delta'], member['delta_ci'])}"
-            )
-    return said
 
 
 def _num_training(header: data.Header | WindowHeader) -> int:
@@ -183,61 +157,10 @@ def _check_scratch(config: Config, header: Header | WindowHeader) -> None:
 
 
 def _check_network(config: Config, folder: Path, header: Header | WindowHeader) -> None:
-    setting.check_imputes(folder, config.data.is_windows)
-    setting.check_fits(folder, setting.baseline(config), [1.0])
-    setting.check_shape(folder, header.shape)
+    compatibility.check_imputes(folder, config.data.is_windows)
+    compatibility.check_fits(folder, setting.baseline(config), [1.0])
+    compatibility.check_shape(folder, header.shape)
     if setting.conditioning(setting.baseline(config), folder) and config.mask.weights == "tuned":
         raise ConfigError(
             f"mask.weights: got tuned, expected frozen where {folder} is conditional"
         )
-
-
-def _history_of(config: Config, learned: Learned) -> History:
-    return {
-        k: [(at, s[row].tolist()) for at, s in learned.history]
-        for row, k in enumerate(config.mask.steps)
-    }
-
-
-def _write_history(run: RunDirectory, history: History, chain: Chain) -> None:
-    """Writes s over the learning as a table: steps, updates, t, s."""
-    size = len(chain.timesteps)
-    table = pd.DataFrame(
-        {
-            "num_steps": np.repeat(
-                list(history), [len(of_k) * size for of_k in history.values()]
-            ),
-            "updates": np.repeat([at for of_k in history.values() for at, _ in of_k], size),
-            "t": np.tile(chain.timesteps, sum(len(of_k) for of_k in history.values())),
-            "s": [value for of_k in history.values() for _, s in of_k for value in s],
-        }
-    )
-    content = BytesIO()
-    pq.write_table(pa.Table.from_pandas(table), content, write_page_checksum=True)
-    write_bytes(run.path / HISTORY, content.getvalue())
-
-
-def _draw(run: RunDirectory, chain: Chain, history: History, result: dict[str, Json]) -> None:
-    write_bytes(run.path / HEAT, heat_png(history, chain.timesteps))
-    named = {
-        f"{name}, {entry['num_steps']}": member["log_snr"]
-        for entry in result["results"]
-        for name, member in entry["scored"].items()
-    }
-    write_bytes(run.path / KEPT, kept_png(named))
-
-
-def _track(
-    run: RunDirectory, track: TrackedRun, history: History, result: dict[str, Json]
-) -> None:
-    for k, of_k in history.items():
-        for at, s in of_k:
-            tensor = torch.tensor(s)
-            metrics = {f"undecided/{k} steps": undecided(tensor)}
-            metrics[f"mass/{k} steps"] = tensor.sum().item()
-            track.log(metrics, at)
-    for entry in result["results"]:
-        for name, member in entry["scored"].items():
-            metric = f"quality/{name.replace(',', '')}"
-            track.log({metric: member["quality"]}, entry["num_steps"])
-    track.write(*(run.path / name for name in (MASK, HEAT, KEPT)))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestration import data, setting, signals, telling
+from orchestration import compatibility, data, setting, signals, telling
 from orchestration.config import Config, fingerprint
 from orchestration.costs import Cost
 from orchestration.deferred import deferred
@@ -104,8 +104,8 @@ def find_setting(
     images = data.prepare(config.data, run.cache, say)
     check_features(config, images.header)
     if supernet is not None:
-        setting.check_imputes(supernet, config.data.is_windows)
-        setting.check_shape(supernet, images.header.shape)
+        compatibility.check_imputes(supernet, config.data.is_windows)
+        compatibility.check_shape(supernet, images.header.shape)
     judge = ensure_judge(config, images, run.cache, say)
     folder = supernet or _ensure_supernet(config, run, images, track, say)
     return judged_setting(config, setting.baseline(config), folder, judge)

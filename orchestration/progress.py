@@ -2,7 +2,7 @@
 
 from orchestration.durations import clock
 from orchestration.search import Generation
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from orchestration.training_state import Row
 
 

@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from orchestration.checkpoints import load_supernet
+from orchestration.compatibility import check_fits, check_imputes
 from orchestration.config import Config
+from orchestration.execution import Execution
 from orchestration.image_grids import samples_png
 from orchestration.machine import settle
 from orchestration.pool import batches
-from orchestration.scorer import Execution, SupernetSource
 from orchestration.setting import (
     baseline,
-    check_fits,
-    check_imputes,
     conditioning,
     sampler_of,
 )
+from orchestration.supernet_source import SupernetSource
 from orchestration.window_panels import search_panel
 from orchestration.window_plot import WindowPicture
 from orchestration.windows import load_part, read_window_header

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestration import data, setting
+from orchestration import compatibility, data, setting
 from orchestration.config import Config
 from orchestration.dry_run import check_features, check_number
 from orchestration.errors import ConfigError, DataError
@@ -21,7 +21,7 @@ from orchestration.results import score_again
 from orchestration.rundir import RunDirectory
 from orchestration.scoring_actors import await_actors
 from orchestration.search import Problem, Step
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from orchestration.setting import Setting
 from search_spaces.schedule import StepSchedule, even_grid
 
@@ -145,12 +145,13 @@ def score_schedules(
         A MEMBER for each schedule, with what `latency.json` has of it if timed, and what a front
         says of its numbers.
     """
-    setting.check_fits(supernet, chain, {width for steps in schedules for _, width, *_ in steps})
+    widths = {width for steps in schedules for _, width, *_ in steps}
+    compatibility.check_fits(supernet, chain, widths)
     images = data.prepare(config.data, run.cache)
     check_features(config, images.header)
     check_number(num_images, images.header)
-    setting.check_imputes(supernet, config.data.is_windows)
-    setting.check_shape(supernet, images.header.shape)
+    compatibility.check_imputes(supernet, config.data.is_windows)
+    compatibility.check_shape(supernet, images.header.shape)
     judge = ensure_judge(config, images, run.cache, say)
     chosen = judged_setting(config, chain, supernet, judge)
     latency = read_latency(plan, chosen.macs) if plan.exists() else None

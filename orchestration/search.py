@@ -20,7 +20,7 @@ from orchestration.costs import Cost
 from orchestration.journal import Record
 from orchestration.racing import Racing, RacingPool
 from orchestration.records import make_record
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from search_spaces import pareto
 from search_spaces.guided import GuidedSpace
 from search_spaces.optimizers import REFERENCE_POINT, Optimizer

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from orchestration.checkpoints import supernet_sha
 from orchestration.config import Config
 from orchestration.errors import DataError
 from orchestration.files import Json
 from orchestration.members import Front, all_schedules
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import score_schedules
+from orchestration.supernet_description import supernet_sha
 from search_spaces.schedule import StepSchedule
 
 FORMAT = "step-second-judge/1"

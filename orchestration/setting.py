@@ -4,7 +4,7 @@ Everything that a scoring actor needs is gathered here by the driver and reaches
 through the object store; they read no files.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,14 @@ from orchestration import stub
 from orchestration.baseline_imputers import BASELINES
 from orchestration.config import Config
 from orchestration.errors import ConfigError
+from orchestration.execution import Execution
 from orchestration.extractor import load_extractor
-from orchestration.files import MANIFEST, check_manifest, sha256_of
+from orchestration.files import MANIFEST, sha256_of
 from orchestration.machine import assigned_device, settle
 from orchestration.quality import CrpsQuality, FrechetQuality, Quality
-from orchestration.scorer import Execution, Scorer, SupernetSource
+from orchestration.scorer import Scorer
+from orchestration.supernet_description import read_description, supernet_sha
+from orchestration.supernet_source import SupernetSource
 from orchestration.window_formats import WindowHeader
 from orchestration.window_panels import report_panel, search_panel
 from orchestration.window_plot import WindowPicture
@@ -75,7 +78,7 @@ def network_setting(
     """
     # heavy: not for the stub, nor for actors before they need it
     from models.cost import macs_by_width
-    from orchestration.checkpoints import load_supernet, supernet_sha
+    from orchestration.checkpoints import load_supernet
 
     supernet = load_supernet(supernet_folder)
     extractor = load_extractor(extractor_folder)
@@ -101,71 +104,6 @@ def network_setting(
     )
 
 
-def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[float]) -> None:
-    """Holds a supernet against what is to run on it.
-
-    Raises:
-        ConfigError: it lacks a width, or was trained on another chain.
-        DataError: it is missing or damaged.
-    """
-    from orchestration.checkpoints import read_description
-
-    check_manifest(supernet_folder)
-    supernet = read_description(supernet_folder)
-    if not set(widths) <= set(supernet["widths"]):
-        raise ConfigError(
-            f"widths {sorted(set(widths))}: expected those of {supernet_folder},"
-            f" {sorted(supernet['widths'])}"
-        )
-    trained_on = supernet["meta"].get("diffusion", {})
-    if trained_on:  # it tells only of a chain that is rescaled
-        trained_on = {"rescale_zero_terminal_snr": False, **trained_on}
-    for name, value in trained_on.items():
-        if getattr(chain, name) != value:
-            raise ConfigError(
-                f"{name}: got {getattr(chain, name)}, expected {value} as in {supernet_folder}"
-            )
-    if chain.guidance != 1 and supernet["network"].get("num_classes") is None:
-        raise ConfigError(
-            f"guidance: got {chain.guidance:g}, expected 1 (none):"
-            f" {supernet_folder} was trained without labels"
-        )
-
-
-def check_shape(supernet_folder: Path, shape: tuple[int, int, int]) -> None:
-    """ConfigError where a supernet was trained on images of another shape (C, H, W)."""
-    from orchestration.checkpoints import read_description
-
-    network = read_description(supernet_folder)["network"]
-    if is_imputer(network):
-        expected = (1, network["num_variables"], network["length"])
-    else:
-        expected = (network["channels"], network["image_size"], network["image_size"])
-    if expected != shape:
-        found, trained = (" x ".join(map(str, sizes)) for sizes in (shape, expected))
-        raise ConfigError(
-            f"data: images of {found}, expected {trained} as {supernet_folder} was trained on:"
-            " see data.image_size and data.channels"
-        )
-
-
-def is_imputer(network: Mapping[str, object]) -> bool:
-    """Whether a supernet's description of its network is of one that imputes windows."""
-    return network.get("kind") == "imputer"
-
-
-def check_imputes(supernet_folder: Path, expected: bool) -> None:
-    """ConfigError where a supernet imputes windows and should not, or should and does not."""
-    from orchestration.checkpoints import read_description
-
-    if is_imputer(read_description(supernet_folder)["network"]) != expected:
-        kinds = ("images", "windows of time series")
-        raise ConfigError(
-            f"{supernet_folder} makes {kinds[not expected]}, expected a supernet of"
-            f" {kinds[expected]}"
-        )
-
-
 def window_setting(
     config: Config, chain: StepSchedule, supernet_folder: Path, data_folder: Path
 ) -> Setting:
@@ -174,7 +112,7 @@ def window_setting(
     DataError where an artifact is missing or damaged.
     """
     from models.cost import macs_by_width
-    from orchestration.checkpoints import load_supernet, supernet_sha
+    from orchestration.checkpoints import load_supernet
 
     supernet = load_supernet(supernet_folder)
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
@@ -279,8 +217,6 @@ def conditioning(
     Raises:
         ConfigError: a label is given that is none of its classes.
     """
-    from orchestration.checkpoints import read_description
-
     num_classes = read_description(supernet_folder)["network"].get("num_classes")
     if label is not None and label not in range(num_classes or 0):
         classes = f"0 to {num_classes - 1}" if num_classes else "none"

@@ -15,7 +15,7 @@ import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from orchestration import pipeline, telling
+from orchestration import pipeline, setting, telling
 from orchestration.cluster import cluster
 from orchestration.config import Config
 from orchestration.files import canonical_json, read_json
@@ -248,7 +248,7 @@ def _plan(
 def _args(config: Config, chosen: Setting) -> tuple[object, ...]:
     if chosen.image_shape is None:
         return chosen.args
-    return chosen.args_with(pipeline.setting.execution(config))
+    return chosen.args_with(setting.execution(config))
 
 
 def _with_less_memory(config: Config, sharers: int) -> Config:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from orchestration.durations import clock
 from orchestration.search import Generation
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 
 
 class SweepProgress:

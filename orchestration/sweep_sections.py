@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from orchestration.sections import Config, Search, Section, Seed, wrong
+from orchestration.search_sections import Search
+from orchestration.section import Section, Seed, wrong
+from orchestration.sections import Config
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

@@ -29,6 +29,7 @@ from orchestration.files import (
 )
 from orchestration.patience import Say
 from orchestration.sections import SUPERNET_SECTIONS
+from orchestration.supernet_description import read_description
 from orchestration.training_fit import fit
 from orchestration.training_state import (
     Row,
@@ -53,6 +54,7 @@ CODE = (
             "training_batches",
             "training_loop",
             "training_material",
+            "training_network",
             "training_run",
             "training_windows",
             "training_worker",
@@ -126,8 +128,6 @@ def _is_trained(folder: Path, asked: dict[str, Json]) -> bool:
     """Whether `folder` holds the supernet that is asked for; DataError if it is damaged."""
     if not (folder / MANIFEST).exists():
         return False
-    from orchestration.checkpoints import read_description  # heavy: not where it must be trained
-
     check_manifest(folder)
     meta = read_description(folder)["meta"]
     return all(meta.get(key) == value for key, value in asked.items())
@@ -145,7 +145,7 @@ def _publish(
 ) -> None:
     """Writes the reports, then the supernet: once that is there, the training is finished."""
     from orchestration.checkpoints import save_supernet  # heavy: not before the workers start
-    from orchestration.training_loop import averaged, network_arguments
+    from orchestration.training_network import averaged, network_arguments
 
     write_json(out / HISTORY, [row.to_json() for row in state.rows])
     header = read_header(data_folder)

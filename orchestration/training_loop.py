@@ -15,7 +15,7 @@ exponential moving average.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 
 import torch
 import torch.distributed
@@ -25,15 +25,14 @@ from torch.nn.parallel import DistributedDataParallel
 from models.diffusion import noise_levels
 from models.ema import Ema
 from models.losses import SandwichLoss, drawn_widths
-from models.supernet import Supernet
 from orchestration.checkpoints import build_supernet
 from orchestration.config import Config
-from orchestration.errors import ConfigError, StepwiseError
-from orchestration.files import Json
+from orchestration.errors import StepwiseError
 from orchestration.machine import has_bfloat16
-from orchestration.sections import Train
 from orchestration.training_batches import Batch, Labels, make_batch
-from orchestration.training_state import Row, TrainingState
+from orchestration.training_network import network_arguments, training_dtype
+from orchestration.training_sections import Train
+from orchestration.training_state import Row, TrainingState, under
 from orchestration.training_windows import Windows, make_window_batch
 
 
@@ -199,10 +198,10 @@ class Training:
     @torch.no_grad()
     def load(self, state: TrainingState) -> None:
         """Goes on from what `state` gave."""
-        for name, weight in _under("weights/", state.tensors):
+        for name, weight in under("weights/", state.tensors):
             self.parameters[name].copy_(weight)
-        self.ema.load_state(dict(_under("ema/", state.tensors)))
-        for key, moment in _under("adam/", state.tensors):
+        self.ema.load_state(dict(under("ema/", state.tensors)))
+        for key, moment in under("adam/", state.tensors):
             kind, _, name = key.partition("/")
             parameter = self.parameters[name]
             here = moment.to(self.device)
@@ -216,7 +215,7 @@ class Training:
         train = self.config.train
         if not train.distillation or train.teacher == "newest":
             return None
-        return dict(_under("full.", self.ema.averages))
+        return dict(under("full.", self.ema.averages))
 
     def _is_due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.config.train.iterations
@@ -245,72 +244,6 @@ class Training:
         )
 
 
-def averaged(
-    config: Config,
-    shape: tuple[int, int, int],
-    state: TrainingState,
-    num_classes: int | None = None,
-) -> Supernet:
-    """The supernet that a training gives: its averaged weights, on the CPU.
-
-    Args:
-        config: of the run.
-        shape: of an image, (C, H, W).
-        state: where the training stands.
-        num_classes: of the data.
-    """
-    network = network_arguments(config, shape, num_classes)
-    supernet = build_supernet(
-        network, config.supernet.widths, private_norms=config.supernet.private_norms
-    )
-    ema = Ema(supernet, config.train.ema_decay)
-    ema.load_state(dict(_under("ema/", state.tensors)))
-    ema.copy_to(supernet)
-    return supernet
-
-
-def network_arguments(
-    config: Config, shape: tuple[int, int, int], num_classes: int | None = None
-) -> dict[str, Json]:
-    """The arguments of `models.networks.unet`, the width apart, for images of a shape (C, H, W).
-
-    Of time series those of `models.imputer.imputer`, with their `kind`.
-
-    Args:
-        config: of the run.
-        shape: of an image, or (1, K, L) of a window.
-        num_classes: of the data; None where they have no labels.
-
-    Raises:
-        ConfigError: the images are not square, or a conditional network has no labels to learn.
-    """
-    channels, height, width = shape
-    if config.data.is_windows:
-        sizes = config.imputer.model_dump(mode="json")
-        return {"kind": "imputer", "num_variables": height, "length": width, **sizes}
-    if height != width:
-        raise ConfigError(
-            f"data.name: got images of {height}x{width} pixels, expected square ones"
-        )
-    sizes = config.network.model_dump(mode="json", exclude={"conditional"})
-    arguments = {"image_size": height, "channels": channels, **sizes}
-    if not config.network.conditional:
-        return arguments
-    if num_classes is None:
-        raise ConfigError(
-            f"network.conditional: got true, expected false: the data ({config.data.name}) have no"
-            " labels"
-        )
-    return {**arguments, "num_classes": num_classes}
-
-
-def training_dtype(train: Train, has_bfloat16: bool) -> str:
-    """The precision of the network's calls: the one asked for, or bfloat16 where there is any."""
-    if train.dtype != "auto":
-        return train.dtype
-    return "bfloat16" if has_bfloat16 else "float32"
-
-
 def learning_rate(iteration: int, train: Train) -> float:
     """Linear warm-up to `train.learning_rate`, under a half cosine that ends at 0."""
     warmup = min(1.0, (iteration + 1) / max(1, train.warmup_iterations))
@@ -328,12 +261,6 @@ def _replicated(loss: SandwichLoss) -> DistributedDataParallel:
         # keeps the buckets as they are, and with them the order of sums after a resume.
         find_unused_parameters=True,
     )
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    for name, tensor in tensors.items():
-        if name.startswith(prefix):
-            yield name.removeprefix(prefix), tensor
 
 
 def _check_finite(value: float, what: str, iteration: int) -> None:

@@ -12,7 +12,8 @@ import ray.train
 
 from orchestration.errors import MachineError
 from orchestration.placement import UNKNOWN, Node, choose_type, gpus_by_type
-from orchestration.sections import Config, Train
+from orchestration.sections import Config
+from orchestration.training_sections import Train
 
 # With fewer rows than these a CPU would rather run one worker less.
 ROWS_OF_A_WORKER = 32

@@ -16,7 +16,7 @@ from ray.train.collective import broadcast_from_rank_zero
 
 from orchestration.errors import StepwiseError
 from orchestration.machine import out_of_memory, settle
-from orchestration.sections import Train
+from orchestration.training_sections import Train
 from orchestration.training_state import (
     Row,
     TrainingState,

@@ -9,7 +9,7 @@ can be torn by a kill.
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -173,3 +173,10 @@ def clear_except(folder: Path, kept: Path | None) -> None:
                 shutil.rmtree(path)
             elif not path.is_dir():
                 path.unlink()
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The tensors whose names begin with a prefix, such as "ema/", which is cut off."""
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix), tensor

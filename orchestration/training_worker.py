@@ -31,8 +31,9 @@ def work(
     Returns:
         Why the training diverged, which starting the workers again would not mend; or None.
     """
-    from orchestration.training_loop import Training, training_dtype
+    from orchestration.training_loop import Training
     from orchestration.training_material import receive
+    from orchestration.training_network import training_dtype
 
     context, device = ray.train.get_context(), settled_device(config.train, folder)
     num_workers = context.get_world_size()

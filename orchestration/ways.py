@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from orchestration.sections import Score
+from orchestration.search_sections import Score
 
 # What another way must win to be preferred, and what compiling is expected to win.
 CLEARLY_FASTER = 0.95

@@ -18,7 +18,7 @@ import numpy as np
 
 from orchestration.errors import DataError, MachineError
 from orchestration.files import sha256_of, write_bytes
-from orchestration.sections import Features
+from orchestration.training_sections import Features
 
 INCEPTION_URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"

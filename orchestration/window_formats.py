@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestration.errors import DataError
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 PARTS = ("train", "validation", "test")
 MAX_TRAIN = 20_000  # windows: neighbours of a long series overlap, and more teach little

@@ -19,9 +19,10 @@ from models.crps import Errors, errors, replicates, window_sums
 from models.intervals import Replicates
 from models.windows import Panel
 from orchestration.machine import hardware
-from orchestration.scorer import Steps, SupernetSource
+from orchestration.scorer import Steps
 from orchestration.step_times import StepTimes
 from orchestration.stopwatch import started
+from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
 

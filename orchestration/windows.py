@@ -24,7 +24,8 @@ from orchestration.files import (
     read_json,
     write_manifest,
 )
-from orchestration.sections import Config, Data
+from orchestration.sections import Config
+from orchestration.training_sections import Data
 from orchestration.window_formats import (
     PARTS,
     Part,

@@ -13,7 +13,7 @@ from orchestration.journal import Record
 from orchestration.pool import batches
 from orchestration.scorer import Scorer
 from orchestration.search import Generation, Problem, search
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from orchestration.stub import NUM_FEATURES, StubSource, macs_table
 from search_spaces.optimizers import make_optimizer
 from search_spaces.per_step import PerStepSpace

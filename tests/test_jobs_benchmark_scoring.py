@@ -12,7 +12,7 @@ from jobs.benchmarks.offspring import evolve
 from jobs.benchmarks.scoring import DDSM, OURS, Case, ladder, one_by_one, subject
 from models.noise import normal
 from models.population import StateCache, sample_population
-from orchestration.scorer import Execution
+from orchestration.execution import Execution
 from orchestration.ways import Way
 from search_spaces.prefixes import count_calls
 

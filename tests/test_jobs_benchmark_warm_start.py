@@ -34,7 +34,7 @@ def test_calls_of_the_mask_are_taken_from_the_search(monkeypatch):
     monkeypatch.setattr(warm_start, "learned", lambda seed: ({5: seed}, 100_000 + seed))
     monkeypatch.setattr(warm_start, "searched", searched)
     monkeypatch.setattr(warm_start, "BUDGETS", {"": 1_000_000})
-    report = warm_start.run(2)
+    report = warm_start.run(2, print)
     assert report.figures == pytest.approx({
         "per-step_charged": 1.2, "per-step_free": 1.5,
         "timesteps_charged": 1.2, "timesteps_free": 1.5,

@@ -5,7 +5,7 @@ from PIL import Image
 from orchestration.alike import fitted, read_alike, survey, with_channels
 from orchestration.errors import DataError
 from orchestration.formats import Bad, Glimpse, Header, Picture, Source
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 RNG = np.random.default_rng(0)
 

@@ -7,12 +7,11 @@ from orchestration import checkpoints
 from orchestration.checkpoints import (
     build_supernet,
     load_supernet,
-    read_description,
     save_supernet,
-    supernet_sha,
 )
 from orchestration.errors import DataError, MachineError
 from orchestration.files import read_json, write_json
+from orchestration.supernet_description import read_description, supernet_sha
 from orchestration.training_state import (
     Row,
     TrainingState,

@@ -6,7 +6,8 @@ import yaml
 from orchestration import config as configs
 from orchestration.config import ADDED, changes, fingerprint, flatten, load, to_yaml
 from orchestration.errors import ConfigError
-from orchestration.sections import KEYS, Config, Search
+from orchestration.search_sections import Search
+from orchestration.sections import KEYS, Config
 from orchestration.sweep_sections import SweepConfig
 
 DIGITS = Path(__file__).parent.parent / "jobs" / "configs" / "digits.yaml"

@@ -11,7 +11,7 @@ from orchestration.data import headers, load_arrays, prepare, ray_dataset, read_
 from orchestration.errors import DataError
 from orchestration.files import check_manifest, read_json, write_json, write_manifest
 from orchestration.formats import Bad, Header, Picture, Source, alike_glimpses
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from orchestration.checkpoints import build_supernet
 from orchestration.errors import ConfigError
 from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import make_chain, plan_budgets
-from orchestration.training_loop import network_arguments
+from orchestration.training_network import network_arguments
 
 IMAGES = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.manual_seed(0), dtype=torch.uint8)
 TINY = (

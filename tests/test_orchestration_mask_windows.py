@@ -11,7 +11,7 @@ from orchestration.mask_batches import second_moment, window_rows
 from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import plan_budgets
 from orchestration.mask_refine import check_images, scored_on
-from orchestration.training_loop import network_arguments
+from orchestration.training_network import network_arguments
 from orchestration.training_windows import Windows, make_window_batch
 from orchestration.window_formats import WindowHeader
 

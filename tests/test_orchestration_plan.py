@@ -9,9 +9,9 @@ from models.intervals import Replicates
 from orchestration import config as configs
 from orchestration import setting, ways
 from orchestration.errors import DataError
+from orchestration.execution import Execution
 from orchestration.plan import follow_plan, read_latency
 from orchestration.rundir import RunDirectory
-from orchestration.scorer import Execution
 from orchestration.step_times import StepTimes
 from orchestration.ways import Way
 

@@ -18,7 +18,7 @@ from models.moments import moments
 from orchestration.errors import DataError
 from orchestration.files import sha256_of
 from orchestration.pretrained import build, read_weights
-from orchestration.sections import Features
+from orchestration.training_sections import Features
 from orchestration.weights import INCEPTION_URL, PUBLISHED, Published, ensure_weights
 
 

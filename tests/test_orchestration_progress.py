@@ -5,7 +5,7 @@ import pytest
 from orchestration.durations import clock
 from orchestration.progress import generation_line, seconds_left, training_line
 from orchestration.search import Generation
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from orchestration.training_state import Row
 
 GENERATION = Generation(

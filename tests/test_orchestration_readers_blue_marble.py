@@ -7,7 +7,7 @@ from PIL import Image
 from orchestration.data import headers, load_arrays, prepare
 from orchestration.errors import DataError
 from orchestration.readers import blue_marble as module
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 RNG = np.random.default_rng(0)
 

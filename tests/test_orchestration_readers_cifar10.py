@@ -11,7 +11,7 @@ from orchestration.data import headers, load_arrays, prepare
 from orchestration.errors import DataError
 from orchestration.readers.array_pickle import RefusedPickle, read_dict
 from orchestration.readers.cifar10 import NAMES
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 RNG = np.random.default_rng(0)
 NUM = 3  # images a batch

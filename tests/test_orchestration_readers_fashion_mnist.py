@@ -14,7 +14,7 @@ from orchestration.data import headers, load_arrays, prepare
 from orchestration.errors import DataError
 from orchestration.readers import fashion_mnist as module
 from orchestration.readers.fashion_mnist import IMAGES, LABELS, NAMES
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 28, 28), np.uint8)

@@ -8,7 +8,7 @@ from PIL import Image
 from orchestration.data import headers, load_arrays, look, prepare
 from orchestration.errors import DataError
 from orchestration.files import check_manifest
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 RNG = np.random.default_rng(0)
 

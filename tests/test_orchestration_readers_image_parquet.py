@@ -12,7 +12,7 @@ from PIL import Image
 from orchestration.data import headers, load_arrays, prepare
 from orchestration.errors import DataError
 from orchestration.readers import parquet_rows
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 
 RNG = np.random.default_rng(0)
 COLOR = RNG.integers(0, 256, (5, 6, 8, 3), np.uint8)  # n, H, W, C

@@ -16,7 +16,6 @@ from models.features import Classifier
 from models.noise import INIT, normal
 from orchestration import cluster, data, scoring, setting, training
 from orchestration import config as configs
-from orchestration.checkpoints import read_description
 from orchestration.errors import ConfigError
 from orchestration.extractor import FEATURES, FORMAT, REFERENCE, WEIGHTS
 from orchestration.files import write_json, write_manifest
@@ -24,6 +23,7 @@ from orchestration.rundir import open_run
 from orchestration.sampling import sample_images, sample_widths
 from orchestration.search import Problem
 from orchestration.sections import SUPERNET_SECTIONS
+from orchestration.supernet_description import read_description
 from orchestration.training_batches import Labels
 from orchestration.training_loop import Training
 from orchestration.training_state import write_checkpoint

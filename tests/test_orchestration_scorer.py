@@ -12,7 +12,9 @@ from models.intervals import jackknife
 from models.moments import moments, summarize
 from models.population import sample_population
 from models.sampling import Sampler
-from orchestration.scorer import Execution, Scorer, SupernetSource, as_function
+from orchestration.execution import Execution, as_function
+from orchestration.scorer import Scorer
+from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
 D = 4

@@ -8,12 +8,13 @@ from models.diffusion import noise_levels
 from models.features import Classifier
 from models.networks import unet
 from models.population import sample_population
+from orchestration import compatibility, setting, stub
 from orchestration import config as configs
-from orchestration import setting, stub
-from orchestration.checkpoints import build_supernet, load_supernet, save_supernet, supernet_sha
+from orchestration.checkpoints import build_supernet, load_supernet, save_supernet
 from orchestration.errors import ConfigError, DataError
 from orchestration.extractor import FEATURES, FORMAT, REFERENCE, WEIGHTS, load_extractor
 from orchestration.files import write_manifest
+from orchestration.supernet_description import supernet_sha
 
 NETWORK = {
     "image_size": 4,
@@ -130,10 +131,10 @@ def test_a_damaged_extractor_is_named(supernet, extractor, name):
 def test_a_supernet_must_fit_what_runs_on_it(supernet, timesteps, widths, expected):
     chain = setting.baseline(load(f"diffusion.num_train_timesteps={timesteps}"))
     if expected is None:
-        setting.check_fits(supernet, chain, widths)
+        compatibility.check_fits(supernet, chain, widths)
     else:
         with pytest.raises(ConfigError, match=expected):
-            setting.check_fits(supernet, chain, widths)
+            compatibility.check_fits(supernet, chain, widths)
 
 
 @pytest.mark.parametrize(
@@ -146,16 +147,16 @@ def test_a_supernet_must_fit_what_runs_on_it(supernet, timesteps, widths, expect
 )
 def test_a_supernet_must_have_learned_the_chain_that_runs_on_it(supernet, override, expected):
     with pytest.raises(ConfigError, match=expected):
-        setting.check_fits(supernet, setting.baseline(load(override)), (1.0,))
+        compatibility.check_fits(supernet, setting.baseline(load(override)), (1.0,))
 
 
 def test_a_supernet_of_a_rescaled_chain_runs_no_other(tmp_path):
     folder, rescaled = tmp_path / "supernet", "diffusion.rescale_zero_terminal_snr=true"
     meta = {"diffusion": {**META["diffusion"], "rescale_zero_terminal_snr": True}}
     save_supernet(folder, build_supernet(NETWORK, (1.0, 0.5), seed=3), NETWORK, meta)
-    setting.check_fits(folder, setting.baseline(load(rescaled)), (1.0,))
+    compatibility.check_fits(folder, setting.baseline(load(rescaled)), (1.0,))
     with pytest.raises(ConfigError, match="rescale_zero_terminal_snr: got False, expected True"):
-        setting.check_fits(folder, setting.baseline(load()), (1.0,))
+        compatibility.check_fits(folder, setting.baseline(load()), (1.0,))
 
 
 def test_a_configured_chain_is_the_samplers():
@@ -210,7 +211,7 @@ def test_the_stub_needs_nothing():
 
 def test_a_supernet_of_other_images_is_refused_with_what_to_set(tmp_path):
     save_supernet(tmp_path / "net", build_supernet(NETWORK, (1.0, 0.5)), NETWORK, META)
-    setting.check_shape(tmp_path / "net", (1, 4, 4))
+    compatibility.check_shape(tmp_path / "net", (1, 4, 4))
     for shape in ((3, 4, 4), (1, 8, 8), (1, 4, 6)):
         with pytest.raises(ConfigError, match="expected 1 x 4 x 4 as .* data.image_size and dat"):
-            setting.check_shape(tmp_path / "net", shape)
+            compatibility.check_shape(tmp_path / "net", shape)

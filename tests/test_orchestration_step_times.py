@@ -13,8 +13,10 @@ from models.frechet import Reference
 from models.sampling import Sampler
 from orchestration import step_times as module
 from orchestration.costs import Cost
-from orchestration.scorer import Execution, Scorer, SupernetSource
+from orchestration.execution import Execution
+from orchestration.scorer import Scorer
 from orchestration.step_times import MAX_ROUNDS, MIN_ROUNDS, fastest_s, step_times
+from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
 WAIT_S = {1.0: 0.012, 0.5: 0.004}

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from orchestration.search import Generation
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from orchestration.sweep_progress import SweepProgress, share_done
 
 FIRST = Generation((), 10, 500, 600, 0.6, 0.5, 0.25, None)

@@ -9,7 +9,8 @@ from models.noise import normal
 from orchestration import config as configs
 from orchestration.errors import ConfigError
 from orchestration.training_batches import Labels, image_indices, make_batch
-from orchestration.training_loop import Diverged, Training, averaged, learning_rate
+from orchestration.training_loop import Diverged, Training, learning_rate
+from orchestration.training_network import averaged
 from orchestration.training_state import read_checkpoint, write_checkpoint
 
 SMALL = (

@@ -16,7 +16,8 @@ from orchestration.data import load_arrays, prepare
 from orchestration.errors import DataError, MachineError
 from orchestration.training import train
 from orchestration.training_fit import _cause
-from orchestration.training_loop import Diverged, Training, averaged
+from orchestration.training_loop import Diverged, Training
+from orchestration.training_network import averaged
 from orchestration.training_state import write_checkpoint
 
 SMALL = (

@@ -12,12 +12,8 @@ from orchestration.checkpoints import build_supernet, load_supernet, save_supern
 from orchestration.config import fingerprint
 from orchestration.errors import ConfigError
 from orchestration.training_batches import make_batch
-from orchestration.training_loop import (
-    Training,
-    averaged,
-    network_arguments,
-    training_dtype,
-)
+from orchestration.training_loop import Training
+from orchestration.training_network import averaged, network_arguments, training_dtype
 
 SMALL = (
     "search.budget=1",

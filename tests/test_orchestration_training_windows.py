@@ -5,7 +5,8 @@ import torch
 
 from models.diffusion import add_noise, noise_levels
 from orchestration import config as configs
-from orchestration.training_loop import Training, averaged, network_arguments
+from orchestration.training_loop import Training
+from orchestration.training_network import averaged, network_arguments
 from orchestration.training_windows import Windows, make_window_batch
 
 VALUES = torch.randn(11, 3, 6, generator=torch.Generator().manual_seed(0))

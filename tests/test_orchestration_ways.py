@@ -1,7 +1,7 @@
 import pytest
 
 from orchestration import ways
-from orchestration.sections import Score
+from orchestration.search_sections import Score
 from orchestration.ways import Way
 
 PLAIN, LAST = Way(), Way(memory_format="channels_last")

@@ -11,7 +11,7 @@ import torch
 
 from orchestration import weights
 from orchestration.errors import DataError, MachineError
-from orchestration.sections import Features
+from orchestration.training_sections import Features
 
 RNG = np.random.default_rng(0)
 NAME = "pt_inception-2015-12-05-6726825d.pth"

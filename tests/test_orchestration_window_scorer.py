@@ -9,8 +9,9 @@ from models.moments import NonFiniteFeatures
 from models.sampling import Sampler
 from models.windows import Panel
 from orchestration.baseline_imputers import BASELINES
+from orchestration.execution import Execution
 from orchestration.quality import CrpsQuality
-from orchestration.scorer import Execution, SupernetSource
+from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 from orchestration.window_plot import WindowPicture, runs
 from orchestration.window_scorer import Unit, WindowScorer

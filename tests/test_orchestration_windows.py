@@ -6,7 +6,7 @@ from orchestration.config import load
 from orchestration.data import headers, look, prepare, read_header
 from orchestration.dry_run import check_features
 from orchestration.errors import ConfigError, DataError
-from orchestration.sections import Data
+from orchestration.training_sections import Data
 from orchestration.window_formats import MAX_TRAIN, Part, cut_cycles
 from orchestration.window_panels import HIDDEN, panel, report_panel, search_panel
 from orchestration.windows import load_part, normalise, restore

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 from pytorch_fid.fid_score import calculate_frechet_distance
 
-from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.side_by_side import ratio, side_by_side
 from models.frechet import Reference, distance
 from models.gram import Gram
@@ -21,17 +21,18 @@ from models.moments import moments
 CASES = ((64, 48), (64, 2000), (1280, 640), (1280, 2560), (2048, 1000), (2048, 4096))
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Measures."""
     rows, speedups, differences = [], {}, []
     for dimension, count in CASES:
+        case = f"D {dimension}, N {count}"
+        say(case)
         candidate, reference = _features(dimension, count)
         mine, theirs = partial(ours, candidate, reference), partial(fid, candidate, reference)
         found, expected = mine(), theirs()
         differences.append(abs(found - expected) / expected)
         timings = side_by_side({"pytorch-fid": theirs, "stepwise": mine}, repetitions, False)
         speedups[dimension, count] = ratio(timings, "pytorch-fid", "stepwise")
-        case = f"D {dimension}, N {count}"
         rows += [Row(case, name, timing) for name, timing in timings.items()]
     figures = {
         f"speedup_{dimension}": min(s for (d, _), s in speedups.items() if d == dimension)

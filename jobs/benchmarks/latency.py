@@ -18,12 +18,13 @@ from functools import partial
 import torch
 
 from jobs.benchmarks import subjects
-from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.side_by_side import Timing, ratio, side_by_side
 from models.cost import macs_by_width
 from models.diffusion import alphas_cumprod, linear_betas
 from models.sampling import Sampler
-from orchestration.scorer import Execution, SupernetSource
+from orchestration.execution import Execution
+from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
 NAME, STEPS, BATCH_SIZE = "cifar10", 12, 4
@@ -33,7 +34,7 @@ BESIDE = f"{STEPS} steps without a network"
 Steps = tuple[tuple[int, float], ...]
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Measures with all the cores that torch uses."""
     supernet = subjects.supernet(NAME)
     subnets = {width: supernet.subnet(width) for width in supernet.widths}
@@ -49,6 +50,7 @@ def run(repetitions: int) -> Report:
     bare.networks = dict.fromkeys(subnets, _no_network)
     rivals[BESIDE] = partial(_sample, bare, schedules["baseline"])
     rivals |= {_call_name(width): partial(_call, source, width) for width in macs}
+    say(f"{len(rivals)} rivals, {repetitions} rounds and one to warm up")
     timings = side_by_side(rivals, repetitions)
     figures = {}
     for percent in SAVINGS:

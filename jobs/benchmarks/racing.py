@@ -20,13 +20,13 @@ import numpy as np
 
 from jobs.benchmarks import landscape
 from jobs.benchmarks.landscape import SPACE
-from jobs.benchmarks.report import Report
+from jobs.benchmarks.report import Report, Say
 from models.intervals import Replicates
 from orchestration.files import Json
 from orchestration.front import choose_members, recommend
 from orchestration.pool import batches
 from orchestration.search import Generation, Problem, search
-from orchestration.sections import Score, Search
+from orchestration.search_sections import Score, Search
 from search_spaces import pareto
 from search_spaces.optimizers import REFERENCE_POINT, make_optimizer
 from search_spaces.prefixes import Step
@@ -106,15 +106,15 @@ class Found:
     wrongly_dropped: int
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Searches with as many seeds as repetitions."""
     figures: dict[str, float] = {}
     notes: dict[str, Json] = {"seeds": repetitions, "calls": CALLS, "noises": dict(NOISES)}
     for name, noise in NOISES.items():
-        found = {
-            kind: [searched(noise, seed, **settings) for seed in range(repetitions)]
-            for kind, settings in KINDS.items()
-        }
+        found = {}
+        for kind, settings in KINDS.items():
+            say(f"{kind}, the noise of {name}: {repetitions} searches")
+            found[kind] = [searched(noise, seed, **settings) for seed in range(repetitions)]
         plain = np.array([f.hypervolume for f in found["plain"]])
         for kind, of_kind in found.items():
             ratios = np.array([f.hypervolume for f in of_kind]) / plain

@@ -21,7 +21,7 @@ from pymoo.problems.static import StaticProblem
 
 from jobs.benchmarks.weighted_ga import POPULATION as DDSM_POPULATION
 from jobs.benchmarks.weighted_ga import RARE, WeightedGa, published_start
-from orchestration.sections import Search
+from orchestration.search_sections import Search
 from search_spaces.optimizers import NUM_ONE_SWITCH, OPTIMIZERS, make_optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.spaces import SPACES, make_space

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 
 from jobs.benchmarks import subjects
-from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.side_by_side import side_by_side
 from models.cost import macs_by_width
 
@@ -23,10 +23,11 @@ BATCH = {"digits": 250, "fashion-mnist": 64, "cifar10": 8}
 
 
 @torch.inference_mode()
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Measures with all the cores that torch uses."""
     rows, peaks = [], {}
     for name, dtype in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
+        say(f"products, {name}")
         products = {n: partial(_product, n, dtype) for n in _sizes(dtype)}
         timings = side_by_side(products, repetitions)
         rows += [Row(f"product, {name}", f"{n} x {n}", t) for n, t in timings.items()]
@@ -34,6 +35,7 @@ def run(repetitions: int) -> Report:
     notes = {f"peak_{name}_gflops": peak / 1e9 for name, peak in peaks.items()}
     figures = {}
     for name, batch_size in BATCH.items():
+        say(f"{name}, batch {batch_size}")
         supernet, (x, t) = subjects.supernet(name), subjects.inputs(name, batch_size)
         subnets = {
             width: supernet.subnet(width).to(memory_format=torch.channels_last)

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import ray
 from ray.actor import ActorHandle
 
-from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.side_by_side import Timing
 from jobs.benchmarks.sleeping_actor import SleepingActor
 from orchestration import config as configs
@@ -59,17 +59,18 @@ CASES = {
 }
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Times `repetitions` generations of each case, after the first one."""
     figures, rows = {}, []
     with cluster(configs.load(None, ["search.budget=1"])), TemporaryDirectory() as folder:
         for name, case in CASES.items():
+            size = f"{case.num_actors} actors, {case.population} candidates"
+            say(f"{size}, {case.optimizer}: {repetitions + 1} generations")
             timing = generations_s(case, repetitions, Path(folder) / f"{name}.jsonl")
             if case.seconds_per_block:
                 figures[name] = case.population * case.seconds_per_block / timing.median
             else:
                 figures[name] = case.population / timing.median
-            size = f"{case.num_actors} actors, {case.population} candidates"
             rows.append(Row(size, case.optimizer, timing))
     return Report("scale", figures, rows, {"block_s": BLOCK_S, "threads": NUM_THREADS})
 

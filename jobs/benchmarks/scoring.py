@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from jobs.benchmarks import subjects
 from jobs.benchmarks.frechet import fid
 from jobs.benchmarks.offspring import Generation, Steps, evolve
-from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.side_by_side import ratio, side_by_side
 from models.cost import macs_by_width
 from models.diffusion import alphas_cumprod, linear_betas
@@ -40,7 +40,9 @@ from models.population import StateCache
 from models.sampling import Sampler
 from models.supernet import Supernet
 from orchestration import ways
-from orchestration.scorer import Execution, Scorer, SupernetSource
+from orchestration.execution import Execution
+from orchestration.scorer import Scorer
+from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
 POPULATION, GENERATIONS, SEED = 32, 8, 0
@@ -70,11 +72,15 @@ class Case:
     max_repetitions: int
     ladder: bool
 
+    def __post_init__(self) -> None:
+        if self.images - self.block_size < 2:
+            raise ValueError("the jackknife needs two images beside each block")
+
 
 CASES = {
     "digits": Case(100, 20, 50, 3, True),
     "fashion-mnist": Case(4, 2, 50, 2, True),
-    "cifar10": Case(2, 1, 50, 1, False),
+    "cifar10": Case(4, 1, 50, 1, False),
 }
 
 
@@ -89,11 +95,12 @@ class Subject:
     shape: tuple[int, int, int]
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Measures on THREADS threads."""
     torch.set_num_threads(THREADS)
     figures, rows, notes = {}, [], {"threads": THREADS, "generation": GENERATIONS + 1}
     for name, case in CASES.items():
+        say(f"{name}: an evolved population, its layouts and the states of its parents")
         measured = subject(name)
         generation = evolve(case.grid_steps, POPULATION, GENERATIONS, SEED)
         execution, cache = _execution(measured, case), StateCache(STATE_BYTES)
@@ -102,8 +109,11 @@ def run(repetitions: int) -> Report:
             rivals = {rung: rivals[rung] for rung in (DDSM, OURS)}
         state_bytes = cache.bytes
         # Measuring the layouts and making the parents' states was warm-up enough
-        timings = side_by_side(rivals, min(repetitions, case.max_repetitions), warm_up=False)
+        rounds = min(repetitions, case.max_repetitions)
+        say(f"{name}: {len(rivals)} ways to score the offspring, {rounds} rounds")
+        timings = side_by_side(rivals, rounds, warm_up=False)
         figures[f"speedup_{name}"] = ratio(timings, DDSM, OURS)
+        say(f"{name}: {figures[f'speedup_{name}']:.2f} times as fast")
         if case.ladder:
             for part, (without, with_it) in zip(PARTS, pairwise(rivals), strict=True):
                 figures[f"part_{part}_{name}"] = ratio(timings, without, with_it)

@@ -18,7 +18,7 @@ import numpy as np
 
 from jobs.benchmarks import landscape
 from jobs.benchmarks.landscape import SPACE
-from jobs.benchmarks.report import Report, Row
+from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.rival_optimizers import OURS, RIVALS, Rival
 from jobs.benchmarks.side_by_side import Timing
 from orchestration.files import Json
@@ -71,10 +71,11 @@ class Trace:
         return spent[ends]
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Searches with as many seeds as repetitions."""
     traces = {name: [] for name in (*OURS, *RIVALS)}
     for seed in range(repetitions):
+        say(f"seed {seed}: {len(traces)} rivals")
         for name, make in (OURS | RIVALS).items():
             traces[name].append(search(make(SPACE, seed), seed, max(BUDGETS.values())))
     rows, figures, notes = [], {}, _settings(repetitions)

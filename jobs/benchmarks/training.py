@@ -43,8 +43,8 @@ from orchestration.plan import follow_plan
 from orchestration.progress import training_line
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scoring import scoring_pool
-from orchestration.sections import Train
 from orchestration.training import train
+from orchestration.training_sections import Train
 
 VARIANTS: dict[str, dict[str, dict[str, Json]]] = {
     "plain": {},

@@ -18,13 +18,13 @@ import numpy as np
 
 from jobs.benchmarks.landscape import SPACE
 from jobs.benchmarks.racing import NOISES, LandscapePool, searched
-from jobs.benchmarks.report import Report
+from jobs.benchmarks.report import Report, Say
 from models.diffusion import noise_levels
 from orchestration.files import Json
 from orchestration.mask_plan import Chain
 from orchestration.mask_quality import refine
 from orchestration.mask_refine import scores_of
-from orchestration.sections import Mask
+from orchestration.search_sections import Mask
 from search_spaces.guided import on_grid
 
 STEPS = (20, 10, 5)
@@ -34,14 +34,16 @@ SPACES = ("per-step", "timesteps")
 NOISE = NOISES["demo"]
 
 
-def run(repetitions: int) -> Report:
+def run(repetitions: int, say: Say) -> Report:
     """Searches with as many seeds as repetitions."""
+    say(f"masks of {repetitions} seeds")
     masks = [learned(seed) for seed in range(repetitions)]
     spent = [calls for _, calls in masks]
     figures: dict[str, float] = {}
     notes: dict[str, Json] = {"seeds": repetitions, "calls_of_masks": spent, "noise": NOISE}
     for suffix, calls in BUDGETS.items():
         for space in SPACES:
+            say(f"{space}, {calls:,} calls: {3 * repetitions} searches")
             volumes: dict[str, list[float]] = {"plain": [], "charged": [], "free": []}
             for seed, (kept, taken) in enumerate(masks):
                 volumes["plain"].append(_volume(space, seed, calls))
