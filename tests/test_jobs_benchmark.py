@@ -1,6 +1,8 @@
 """What the benchmarks share, and the small ones: numbers, never times."""
 
 import json
+import time
+from inspect import signature
 from itertools import pairwise
 
 import numpy as np
@@ -9,9 +11,11 @@ import pytest
 from jobs.benchmarks import frechet, latency, roofline, subjects
 from jobs.benchmarks.report import Report, Row, write_report
 from jobs.benchmarks.side_by_side import Timing, ratio, side_by_side
+from jobs.benchmarks.sleeping_actor import SleepingActor
 from models.cost import macs_by_width
 from models.frechet import Reference
 from models.moments import moments
+from orchestration.scoring_actors import ScorerActor
 
 
 def test_rivals_are_called_in_turn_and_every_other_round_backwards():
@@ -167,3 +171,22 @@ def test_a_share_of_the_peak_is_of_twice_the_macs(monkeypatch):
     assert report.figures["width_1"] == report.figures["width_1_float32"]
     assert report.figures["width_1"] == pytest.approx(flops / peak)
     assert report.notes["cifar10_1_gflops"] == pytest.approx(flops / 1e9)
+
+
+def test_an_actor_that_sleeps_is_asked_and_answers_as_one_that_scores():
+    for method in ("call", "score", "judge"):
+        sleeping, scoring = (
+            list(signature(getattr(kind, method)).parameters)
+            for kind in (SleepingActor, ScorerActor)
+        )
+        assert sleeping == scoring
+    actor = SleepingActor(0.05)
+    wide, narrow = [(900, 1.0), (300, 1.0)], [(900, 0.5)]
+    start = time.perf_counter()
+    batches = [actor.score(None, [wide, narrow], 0, range(k, k + 5)) for k in (0, 5)]
+    assert 0.2 <= time.perf_counter() - start < 2  # a candidate's batch at a time
+    assert isinstance(actor.score(None, [narrow], 0, range(5)), float)
+    blocks = [batch[i] for i in range(2) for batch in batches]
+    found = actor.judge(None, 2, *blocks)
+    assert [scores.full for scores in found] == [blocks[0], blocks[2]]
+    assert found[0].full < found[1].full
