@@ -21,7 +21,7 @@ from models.gram import Gram
 from models.moments import FeatureBlock, block_moments, fold, remove
 
 FEW = 8
-"""Blocks of images are few beside the dimensions if these are more than so many times as many."""
+"""Dimensions for each image of a block, and one more, from which on `Downdate` is less work."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,10 +37,12 @@ class Trie:
     Attributes:
         links: (parent, step) of each prefix, by number; 0 is the empty prefix, and has none. No
             number is given twice.
+        depths: how many steps each prefix has, the empty one too.
     """
 
     def __init__(self) -> None:
         self.links: dict[int, tuple[int, Step]] = {}
+        self.depths = {0: 0}
         self._numbers: dict[tuple[int, Step], int] = {}
         self._next = count(1)
 
@@ -52,6 +54,7 @@ class Trie:
             if link not in self._numbers:
                 self._numbers[link] = next(self._next)
                 self.links[self._numbers[link]] = link
+                self.depths[self._numbers[link]] = self.depths[path[-1]] + 1
             path.append(self._numbers[link])
         return path[1:]
 
@@ -59,7 +62,7 @@ class Trie:
         """Forget every number that is of no prefix of one of these schedules."""
         retained = {prefix for steps in schedules for prefix in self.path(steps)}
         for prefix in self.links.keys() - retained:
-            del self._numbers[self.links.pop(prefix)]
+            del self._numbers[self.links.pop(prefix)], self.depths[prefix]
 
 
 class State(NamedTuple):
@@ -86,6 +89,10 @@ class State(NamedTuple):
 class StateCache:
     """States kept from one population to the next, so that a child pays only for what is new.
 
+    Where there is no room for all states, those after every second step are kept, or after every
+    fourth, and so on: a child then pays for a few steps more than it has changed, on all images
+    alike, where otherwise it would pay for everything on most of them.
+
     A cache belongs to one supernet, one sampler and one conditioning. It changes what is computed,
     never a bit of the result.
 
@@ -102,6 +109,7 @@ class StateCache:
         self.bytes = 0
         self.hits = 0
         self.calls = 0
+        self._stride = 1
         self._states: dict[tuple[int, range, int], State] = {}
 
     def get(self, seed: int, images: range, prefix: int) -> State | None:
@@ -113,9 +121,15 @@ class StateCache:
     def put(self, seed: int, images: range, prefix: int, state: State) -> None:
         """Take in a state that was just computed, and keep it if it fits."""
         self.calls += 1
-        if self.bytes + state.num_bytes <= self.limit_bytes:
-            self._states[seed, images, prefix] = state
-            self.bytes += state.num_bytes
+        while self._has_turn(prefix, self._stride):
+            if self.bytes + state.num_bytes <= self.limit_bytes:
+                self._states[seed, images, prefix] = state
+                self.bytes += state.num_bytes
+                return
+            if not any(self._has_turn(key[-1], 2 * self._stride) for key in self._states):
+                return  # nothing would be left of what is kept
+            self._stride *= 2
+            self._drop(lambda kept: not self._has_turn(kept, self._stride))
 
     def retain(self, schedules: Sequence[Sequence[Step]]) -> None:
         """Drop every state that is of no prefix of one of these schedules.
@@ -123,8 +137,16 @@ class StateCache:
         Never call it while a population that uses the cache is being sampled.
         """
         self.trie.retain(schedules)
+        self._drop(lambda kept: kept not in self.trie.links)
+        self._stride = 1
+
+    def _has_turn(self, prefix: int, stride: int) -> bool:
+        return self.trie.depths[prefix] % stride == 0
+
+    def _drop(self, is_dropped: Callable[[int], bool]) -> None:
+        """Drop the states after some prefixes."""
         self._states = {
-            key: state for key, state in self._states.items() if key[-1] in self.trie.links
+            key: state for key, state in self._states.items() if not is_dropped(key[-1])
         }
         self.bytes = sum(state.num_bytes for state in self._states.values())
 

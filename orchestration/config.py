@@ -48,6 +48,12 @@ EXECUTION_ONLY = (
 Another type of device does change bits: what is scored is held to the one of the run's plan.
 """
 
+FREE: dict[str, Json] = {"score.state_bytes": 2**29}
+"""Keys that change no bit either, each with the value by which fingerprints know it.
+
+They were part of fingerprints once, by their defaults for the most part: so those are found again.
+"""
+
 ADDED: dict[str, Json] = {
     "diffusion.rescale_zero_terminal_snr": False,
     "features.path": None,
@@ -156,7 +162,7 @@ def decisive(config: Config, *sections: str) -> dict[str, Json]:
     if unknown:
         raise ValueError(f"sections {sorted(unknown)}: expected some of {known}")
     return {
-        key: value
+        key: FREE.get(key, value)
         for key, value in flatten(config).items()
         if not key.startswith(EXECUTION_ONLY)
         and (not sections or key.partition(".")[0] in sections)
@@ -165,12 +171,12 @@ def decisive(config: Config, *sections: str) -> dict[str, Json]:
 
 
 def changes(old: Config, new: Config) -> list[str]:
-    """The keys that differ, in the order of the file, execution-only keys apart."""
+    """The keys that differ, in the order of the file, but for those that change no bit."""
     before, after = flatten(old), flatten(new)
     return [
         key
         for key, value in after.items()
-        if value != before[key] and not key.startswith(EXECUTION_ONLY)
+        if value != before[key] and key not in FREE and not key.startswith(EXECUTION_ONLY)
     ]
 
 

@@ -32,6 +32,7 @@ from orchestration.scoring_actors import start_actors
 MOST_JUDGED = 8
 """Schedules a task: their blocks are in memory together."""
 
+
 def batches(num_images: int, batch_size: int) -> list[range]:
     """Consecutive image indices, the last run perhaps shorter."""
     starts = range(0, num_images, batch_size)
@@ -60,6 +61,7 @@ class Pool:
         self.shared = shared
         self.timeout_s = timeout_s
         self._kept: list[Steps] = []
+        self._has_more = False  # than the kept ones' states, on the actors
 
     def distances(
         self,
@@ -132,6 +134,7 @@ class Pool:
             runs: of image indices, each a batch of `batches` of some number of images.
             num_whole: batches that begin below this image come as features, never as moments.
         """
+        self._has_more = True
         cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
         for images in runs:
@@ -153,11 +156,15 @@ class Pool:
         return self._judged(self._judging(blocks))
 
     def keep(self, schedules: Sequence[Steps]) -> None:
-        """Names the schedules whose states later populations will start from."""
-        if list(schedules) != self._kept:
+        """Names the schedules whose states later populations will start from.
+
+        The same ones are named again after each population: what actors hold of the others would
+        take the room of states that are worth it, and the tree of prefixes would grow for ever.
+        """
+        if self._has_more or list(schedules) != self._kept:
             for actor in self.actors:
                 self._call(actor, "keep", schedules)
-        self._kept = list(schedules)
+        self._kept, self._has_more = list(schedules), False
 
     def prepare(self) -> None:
         """Has every actor build its scorer."""
@@ -167,7 +174,7 @@ class Pool:
     def remake(self, make_scorer: Callable[..., Scorer], args: Sequence[object]) -> None:
         """Has every actor build another scorer before its next call; kept states are gone."""
         self.shared = ray.put((make_scorer, tuple(args)))
-        self._kept = []
+        self._kept, self._has_more = [], False
 
     def one(self, method: str, *args: object) -> object:
         """The answer of the first actor's scorer to one call."""

@@ -102,7 +102,7 @@ def open_run(
 def check_same(path: Path, config: Config) -> None:
     """Raises ConfigError where a run directory holds a run of another configuration.
 
-    Values that say where a run happens, and change no bit of it, may differ.
+    Values that change no bit of it, such as where it happens, may differ.
     """
     held = RunDirectory(path).config
     different = changes(load(held), config) if held.exists() else []

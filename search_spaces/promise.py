@@ -58,7 +58,10 @@ class Promise:
         return chosen
 
     def _expected(self, genomes: np.ndarray) -> np.ndarray:
-        """(n, 2): quality by the surrogate, cost exactly, as a sum over steps."""
+        """(n, 2): quality by the surrogate, cost as a sum over steps.
+
+        That is exact but for what a latency has of each sample beside its steps, a small part.
+        """
         informative = self._losses[:, 0] < WORST_QUALITY
         guess = Surrogate(
             self._genomes[informative],

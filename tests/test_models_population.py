@@ -237,8 +237,43 @@ def test_retain_drops_all_but_the_prefixes_of_some_schedules():
     state_bytes = 2 * 8 * 2 * 4 * 4 * 4
     assert states.bytes == 2 * len(prefixes(elite)) * state_bytes
     assert len(states.trie.links) == len(prefixes(elite))
+    assert len(states.trie.depths) == 1 + len(prefixes(elite))
     calls = count_calls(lambda: together(DDIM, SCHEDULES, range(8, 16), states))
     assert calls == len(prefixes(SCHEDULES) - prefixes(elite))
+
+
+def test_where_room_is_short_a_child_pays_for_a_few_steps_more_on_all_images_alike():
+    """Room for 20 of the 80 states of a parent of 16 steps and 5 blocks: every fourth is kept."""
+    parent = [(t, 1.0) for t in range(95, 79, -1)]
+    blocks = [range(8 * k, 8 * k + 8) for k in range(5)]
+    state_bytes = 2 * 8 * 32 * 4
+    states = StateCache(20 * state_bytes)
+    for images in blocks:
+        together(DDIM, [parent], images, states)
+        assert states.bytes <= states.limit_bytes
+    states.retain([parent])
+    for images in blocks:
+        kept = [states.get(SEED, images, prefix) for prefix in states.trie.path(parent)]
+        assert [n for n, state in enumerate(kept, 1) if state is not None] == [4, 8, 12, 16]
+    for changed in range(16):  # after the last state that is kept before it
+        child = [*parent[:changed], (parent[changed][0], 0.5), *parent[changed + 1 :]]
+        again = StateCache(20 * state_bytes)
+        for images in blocks:
+            together(DDIM, [parent], images, again)
+        before = again.calls
+        found = together(DDIM, [child], blocks[3], again)
+        assert again.calls - before == 16 - changed // 4 * 4
+        assert torch.equal(found[0], alone(DDIM, child, blocks[3]))
+
+
+def test_after_a_generation_there_is_room_again_for_every_step():
+    parent = [(t, 1.0) for t in range(95, 79, -1)]
+    states = StateCache(8 * 2 * 8 * 32 * 4)
+    together(DDIM, [parent], range(8), states)
+    states.retain([])
+    assert states.bytes == 0
+    together(DDIM, [parent[:7]], range(8), states)
+    assert count_calls(lambda: together(DDIM, [parent[:7]], range(8), states)) == 0
 
 
 def test_states_of_other_seeds_are_not_taken():
@@ -345,8 +380,9 @@ def test_bad_populations_are_refused():
 def test_a_state_above_the_limit_is_not_kept():
     states = StateCache(100)
     x = torch.zeros(4, 1, 2, 2)
-    states.put(0, range(4), 1, State(x, x))
-    assert states.get(0, range(4), 1) is None
+    (prefix,) = states.trie.path([(90, 1.0)])
+    states.put(0, range(4), prefix, State(x, x))
+    assert states.get(0, range(4), prefix) is None
     assert (states.bytes, states.calls, states.hits) == (0, 1, 0)
 
 

@@ -4,7 +4,15 @@ import pytest
 import yaml
 
 from orchestration import config as configs
-from orchestration.config import ADDED, changes, fingerprint, flatten, load, to_yaml
+from orchestration.config import (
+    ADDED,
+    changes,
+    decisive,
+    fingerprint,
+    flatten,
+    load,
+    to_yaml,
+)
 from orchestration.errors import ConfigError
 from orchestration.search_sections import Search
 from orchestration.sections import KEYS, Config
@@ -293,8 +301,17 @@ def test_keys_that_came_later_change_no_fingerprint_until_they_are_used():
     }
 
 
+def test_memory_for_states_may_be_less_when_a_run_goes_on():
+    """As docs/gpus.md says of an actor that runs out of it: how many are kept changes no bit."""
+    old, new = load(None, [], DIGITS), load(None, ["score.state_bytes=1000"], DIGITS)
+    assert changes(old, new) == []
+    assert fingerprint(old) == fingerprint(new)
+    assert decisive(old, "score")["score.state_bytes"] == 2**29  # where it always was
+
+
 def test_execution_only_names_exist():
     assert all(any(key.startswith(name) for key in KEYS) for name in configs.EXECUTION_ONLY)
+    assert set(configs.FREE) <= set(KEYS)
 
 
 def test_a_rescaled_chain_that_never_starts_at_its_end_may_predict_epsilon():

@@ -235,6 +235,37 @@ class _Heard:
         self.calls.append((method, *args))
 
 
+class _Worked(_Heard):
+    """One that scores, too: nothing at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.score = self
+
+    def options(self, num_returns):
+        return _Answer(num_returns)
+
+
+class _Answer:
+    def __init__(self, num_returns):
+        self.num_returns = num_returns
+
+    def remote(self, *args):
+        return [None] * self.num_returns
+
+
+@pytest.mark.parametrize("elite", [[], SCHEDULES[:1]])
+def test_after_a_population_the_same_schedules_are_named_again(elite):
+    """Else the states and prefixes of all others would stay: `random` never names any."""
+    actor = _Worked()
+    pool = module.Pool([actor], BATCH_SIZE, "shared")
+    for _ in range(3):
+        pool.blocks(SCHEDULES, SEED, batches(20, BATCH_SIZE))
+        pool.keep(elite)
+        pool.keep(elite)
+    assert actor.calls == 3 * [("keep", elite)]
+
+
 def test_schedules_are_named_again_only_where_they_are_others(monkeypatch):
     monkeypatch.setattr(module.ray, "put", lambda value: value)
     actor = _Heard()

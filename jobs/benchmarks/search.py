@@ -22,9 +22,9 @@ from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.rival_optimizers import OURS, RIVALS, Rival
 from jobs.benchmarks.side_by_side import Timing
 from orchestration.files import Json
-from orchestration.search import charge
 from search_spaces import pareto
 from search_spaces.optimizers import REFERENCE_POINT
+from search_spaces.prefixes import charge
 
 # Network calls, each for a block of NUM_IMAGES: 1,000,000 calls x images, and four times as many.
 NUM_IMAGES = 400

@@ -42,9 +42,9 @@ class SleepingActor:
         told = [1 + 100 / (1 + sum(width for _, width in steps)) for steps in schedules]
         return told if len(told) > 1 else told[0]
 
-    def judge(self, shared: object, num_schedules: int, *batches: float) -> list[Replicates]:
+    def judge(self, shared: object, num_schedules: int, *blocks: float) -> list[Replicates]:
         """Distances of schedules: the means of their batches."""
-        of_each = np.reshape(batches, (num_schedules, -1))
+        of_each = np.reshape(blocks, (num_schedules, -1))
         counts = np.full(NUM_BLOCKS, of_each.shape[1])
         return [
             Replicates(float(full), np.full(NUM_BLOCKS, full), counts)
