@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from jobs import cli
+from orchestration.environment import begin_again_with_malloc
 from orchestration.errors import ConfigError, DataError
 
 NAMES = (
@@ -110,4 +111,5 @@ def _default(arguments: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
+    begin_again_with_malloc()
     sys.exit(cli.run("benchmark", main, __doc__, add_arguments, default=_default))

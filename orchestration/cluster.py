@@ -11,6 +11,7 @@ import ray
 
 from orchestration import signals
 from orchestration.config import Config
+from orchestration.environment import ENVIRONMENT
 from orchestration.errors import MachineError
 
 log = logging.getLogger(__name__)
@@ -26,21 +27,6 @@ QUIET = {
     # A failed batch fails what waits for it too; the first to be asked for is raised and told.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
-
-# Several processes with several threads each on few cores wait for each other's threads: one
-# thread a process, and a process a core.
-ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # Activations of a few MB are handed back to the kernel at every call, and cleared by it when
-    # they come again, unless malloc is told to keep them: a quarter of the time of a network call.
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    "MALLOC_TOP_PAD_": str(2**26),
-}
-
 
 @contextmanager
 def cluster(config: Config) -> Iterator[None]:

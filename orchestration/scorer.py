@@ -66,12 +66,16 @@ class Scorer:
             images: their indices.
             whole: leave features as they are, though moments may be smaller.
         """
-        blocks: list[list[FeatureBlock]] = [[] for _ in schedules]
+        found = dict(self.blocks(schedules, seed, images, whole))
+        return [found[index] for index in range(len(schedules))]
+
+    def blocks(
+        self, schedules: Sequence[Steps], seed: int, images: range, whole: bool = False
+    ) -> Iterator[tuple[int, list[FeatureBlock]]]:
+        """Yields (index of the schedule, its blocks) as they come; arguments as of `score`."""
         for index, features in self.source.features(schedules, seed, images):
-            cuts = range(self.block_size, len(features), self.block_size)
-            parts = np.split(features, cuts)
-            blocks[index] = parts if whole else [summarize(part) for part in parts]
-        return blocks
+            parts = np.split(features, range(self.block_size, len(features), self.block_size))
+            yield index, parts if whole else [summarize(part) for part in parts]
 
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose prefixes later ones will share."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from commands import CONFIGS, run
 
-from orchestration.cluster import ENVIRONMENT, QUIET
+from orchestration.cluster import QUIET
+from orchestration.environment import ENVIRONMENT
 
 TESTS = Path(__file__).parent
 

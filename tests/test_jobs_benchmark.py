@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from inspect import signature
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import pytest
 
 from jobs.benchmarks import frechet, latency, roofline, subjects
 from jobs.benchmarks.report import Report, Row, write_report
-from jobs.benchmarks.side_by_side import Timing, ratio, side_by_side
+from jobs.benchmarks.side_by_side import Timing, piece_by_piece, ratio, side_by_side
 from jobs.benchmarks.sleeping_actor import SleepingActor
 from models.cost import macs_by_width
 from models.frechet import Reference
@@ -29,6 +30,22 @@ def test_rivals_are_called_in_turn_and_every_other_round_backwards():
     called.clear()
     side_by_side(rivals, repetitions=1, warm_up=False)
     assert "".join(called) == "abc"
+
+
+def test_long_rivals_run_in_turn_from_one_yield_to_the_next(monkeypatch):
+    clock, called = iter(range(100)), []
+    monkeypatch.setattr("jobs.benchmarks.side_by_side.time.perf_counter", lambda: next(clock))
+
+    def rival(name, pieces):
+        for _ in range(pieces):
+            called.append(name)
+            yield
+
+    rivals = {name: partial(rival, name, pieces) for name, pieces in (("a", 1), ("b", 3))}
+    timings = piece_by_piece(rivals, repetitions=2)
+    assert "".join(called) == 2 * "abbb"
+    # Every piece takes a tick of this clock, the one that finds the end too
+    assert {name: timing.seconds for name, timing in timings.items()} == {"a": (2, 2), "b": (4, 4)}
 
 
 def test_a_ratio_is_the_median_over_rounds():
@@ -111,7 +128,7 @@ def test_frechet_names_its_least_speed_up_of_each_dimension(monkeypatch):
         return dict(zip(rivals, (Timing((s,)) for s in next(seconds)), strict=True))
 
     monkeypatch.setattr(frechet, "side_by_side", timed)
-    report = frechet.run(1)
+    report = frechet.run(1, print)
     difference = report.figures["max_relative_difference"]
     assert report.figures == {
         "speedup_6": 3.0, "speedup_9": 5.0, "max_relative_difference": difference
@@ -139,7 +156,7 @@ def test_latency_divides_a_speed_up_by_the_ratio_of_macs(monkeypatch):
         return {name: Timing((seconds[name],) * repetitions) for name in rivals}
 
     monkeypatch.setattr(latency, "side_by_side", timed)
-    report = latency.run(2)
+    report = latency.run(2, print)
     for percent in latency.SAVINGS:
         share = 1 - report.notes["savings"][f"saves {percent} %"]
         assert report.figures[f"speedup_{percent}"] == pytest.approx(1.1 / (share + 0.1))
@@ -162,7 +179,7 @@ def test_a_share_of_the_peak_is_of_twice_the_macs(monkeypatch):
         }
 
     monkeypatch.setattr(roofline, "side_by_side", timed)
-    report = roofline.run(1)
+    report = roofline.run(1, print)
     peak = 2 * 64**3 / 2.0
     net = subjects.supernet("cifar10").subnet(1.0)
     flops = 2 * 3 * macs_by_width({1.0: net}, subjects.shape("cifar10"))[1.0] / 4.0

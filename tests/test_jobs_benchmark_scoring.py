@@ -1,5 +1,6 @@
 """Both ways of scoring that the benchmark times: the same results, and the calls it counts."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +13,6 @@ from jobs.benchmarks.offspring import evolve
 from jobs.benchmarks.scoring import DDSM, OURS, Case, ladder, one_by_one, subject
 from models.noise import normal
 from models.population import StateCache, sample_population
-from orchestration.execution import Execution
 from orchestration.ways import Way
 from search_spaces.prefixes import count_calls
 
@@ -58,27 +58,51 @@ def test_given_the_same_noise_a_schedule_alone_gives_the_engines_images(generati
         torch.testing.assert_close(alone, x_0, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
-def test_each_rung_makes_the_calls_that_are_counted_every_time(generation, memory_format, calls):
-    digits, way = subject("digits"), Way(memory_format=memory_format)
-    execution = Execution(CASE.images, 1, 2**29, dict.fromkeys(digits.supernet.widths, way))
-    rungs = ladder(digits, generation, CASE, execution, StateCache(2**29))
+def test_each_rung_makes_the_calls_that_are_counted_every_time(generation, calls):
+    digits, cache = subject("digits"), StateCache(2**29)
+    chosen = {
+        "materialised": dict.fromkeys(digits.supernet.widths, Way()),
+        "layout": dict.fromkeys(digits.supernet.widths, Way(memory_format="channels_last")),
+    }
+    chosen |= dict.fromkeys(("precision", "compilation"), chosen["layout"])  # which change nothing
+    rungs = ladder(digits, generation, CASE, chosen, cache)
     counts, distances = generation.calls(), {}
     for _ in range(2):  # no state of the offspring is left from the round before
         for rung, call in rungs.items():
             calls.clear()
-            distances[rung] = call()
+            distances[rung] = dict(call())
             expected = {DDSM: "one_by_one", "+ prefixes": "prefixes"}.get(rung, "parents")
             assert len(calls) == counts[expected], rung
-    assert list(rungs) == [DDSM, *(f"+ {part}" for part in scoring.PARTS[:-1]), OURS]
+    parts = ("prefixes", "parents", "materialised", "layout")
+    assert list(rungs) == [DDSM, *(f"+ {part}" for part in parts), OURS]
     for rung, found in distances.items():
+        assert sorted(found) == list(range(8)), rung
         if rung != DDSM:  # whose noise is another
-            np.testing.assert_allclose(found, distances[OURS], rtol=1e-3, err_msg=rung)
+            pairs = np.array([[found[index], distances[OURS][index]] for index in range(8)])
+            np.testing.assert_allclose(*pairs.T, rtol=1e-3, err_msg=rung)
+
+
+def test_a_rung_has_the_fastest_of_its_ways_and_of_those_before(monkeypatch):
+    taken = {Way(): 4.0, Way(memory_format="channels_last"): 3.0, Way(dtype="bfloat16"): 2.0,
+             Way(True, memory_format="channels_last"): 2.5}  # fmt: skip
+
+    def measure(self, of_widths, batch_size):
+        return {width: {w: taken.get(w, 9.0) for w in ws} for width, ws in of_widths.items()}
+
+    monkeypatch.setattr(scoring.SupernetSource, "measure", measure)
+    for units, compiled, expected in (
+        (False, True, [0, 1, 1, 3]), (True, True, [0, 1, 2, 2]), (False, False, [0, 1, 1, 1]),
+    ):  # fmt: skip
+        monkeypatch.setattr(scoring, "has_bfloat16", lambda units=units: units)
+        chosen = scoring.chosen_ways(subject("digits"), replace(CASE, ladder=compiled))
+        assert [set(chosen[rung].values()) for rung in scoring.RUNS] == [
+            {list(taken)[i]} for i in expected
+        ]
 
 
 def test_ddsms_way_draws_new_noise_for_every_candidate(generation):
     steps = generation.offspring[0]
-    first, second = one_by_one(subject("digits"), [steps, steps], CASE.images)
+    (_, first), (_, second) = one_by_one(subject("digits"), [steps, steps], CASE.images)
     assert first != second and np.isfinite([first, second]).all()
 
 

@@ -10,15 +10,21 @@ multiply to the whole, up to the spread between rounds.
     parents       states of the parents are there already, as far as STATE_BYTES goes
     materialised  subnets are networks of their own instead of slices made in each call
     layout        channels-last at the widths where it was measured to be faster
+    precision     bfloat16 likewise, on machines with units for it
+    compilation   `score.compile: auto`: compiled likewise; what compiling takes is not counted
     features      moments of blocks and the jackknife, which also gives the error bar
 
-Both sample in float32 by the same moves (DDIM, eta = 0), as many images a call. Slicing goes
+A rung that changes nothing, such as precision on a machine without units, is left out. Rivals run
+in turn, a candidate at a time, so that a machine that slows down slows all of them.
+
+Both sample by the same moves (DDIM, eta = 0), as many images a call. Slicing goes
 through `Supernet.forward`; slicing by hand in each layer would cost less, so `materialised` is an
 upper bound. Quality in the evolution is a closed form, and only decides which genomes there are.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -29,7 +35,7 @@ from jobs.benchmarks import subjects
 from jobs.benchmarks.frechet import fid
 from jobs.benchmarks.offspring import Generation, Steps, evolve
 from jobs.benchmarks.report import Report, Row, Say
-from jobs.benchmarks.side_by_side import ratio, side_by_side
+from jobs.benchmarks.side_by_side import piece_by_piece, ratio
 from models.cost import macs_by_width
 from models.diffusion import alphas_cumprod, linear_betas
 from models.features import Classifier
@@ -41,7 +47,9 @@ from models.sampling import Sampler
 from models.supernet import Supernet
 from orchestration import ways
 from orchestration.execution import Execution
+from orchestration.machine import has_bfloat16
 from orchestration.scorer import Scorer
+from orchestration.search_sections import Score
 from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
@@ -49,9 +57,11 @@ POPULATION, GENERATIONS, SEED = 32, 8, 0
 THREADS = 1  # of both, as a scoring actor has
 STATE_BYTES = 2**29  # the default of `score.state_bytes`
 DDSM, OURS = "DDSM's way", "stepwise"
-PARTS = ("prefixes", "parents", "materialised", "layout", "features")
+RUNS = ("materialised", "layout", "precision", "compilation")
+"""Parts that change how a subnet runs."""
 
-Rival = Callable[[], list[float]]
+Scored = Iterator[tuple[int, float]]
+"""(index of a candidate, its distance), in any order."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +73,7 @@ class Case:
         block_size: images a block of the jackknife.
         grid_steps: S.
         max_repetitions: of each timing, whatever the command asks for.
-        ladder: whether each part is measured, or only the whole.
+        ladder: whether each part is measured, or only the whole, without compiling anything.
     """
 
     images: int
@@ -78,9 +88,9 @@ class Case:
 
 
 CASES = {
-    "digits": Case(100, 20, 50, 3, True),
-    "fashion-mnist": Case(4, 2, 50, 2, True),
-    "cifar10": Case(4, 1, 50, 1, False),
+    "digits": Case(50, 10, 50, 5, True),
+    "fashion-mnist": Case(4, 2, 50, 5, True),
+    "cifar10": Case(4, 1, 50, 2, False),
 }
 
 
@@ -100,32 +110,29 @@ def run(repetitions: int, say: Say) -> Report:
     torch.set_num_threads(THREADS)
     figures, rows, notes = {}, [], {"threads": THREADS, "generation": GENERATIONS + 1}
     for name, case in CASES.items():
-        say(f"{name}: an evolved population, its layouts and the states of its parents")
+        say(f"{name}: an evolved population, and how its subnets run")
         measured = subject(name)
         generation = evolve(case.grid_steps, POPULATION, GENERATIONS, SEED)
-        execution, cache = _execution(measured, case), StateCache(STATE_BYTES)
-        rivals = ladder(measured, generation, case, execution, cache)
-        if not case.ladder:
-            rivals = {rung: rivals[rung] for rung in (DDSM, OURS)}
-        state_bytes = cache.bytes
-        # Measuring the layouts and making the parents' states was warm-up enough
+        chosen, cache = chosen_ways(measured, case), StateCache(STATE_BYTES)
+        rivals = ladder(measured, generation, case, chosen, cache)
         rounds = min(repetitions, case.max_repetitions)
         say(f"{name}: {len(rivals)} ways to score the offspring, {rounds} rounds")
-        timings = side_by_side(rivals, rounds, warm_up=False)
+        timings = piece_by_piece(rivals, rounds)
         figures[f"speedup_{name}"] = ratio(timings, DDSM, OURS)
         say(f"{name}: {figures[f'speedup_{name}']:.2f} times as fast")
         if case.ladder:
-            for part, (without, with_it) in zip(PARTS, pairwise(rivals), strict=True):
+            for without, with_it in pairwise(rivals):
+                part = "features" if with_it == OURS else with_it.removeprefix("+ ")
                 figures[f"part_{part}_{name}"] = ratio(timings, without, with_it)
         rows += [Row(name, rung, timing) for rung, timing in timings.items()]
         notes[name] = {
             **asdict(case),
-            "layouts": {f"{w:g}": way.memory_format for w, way in execution.ways.items()},
+            "ways": ways.to_json(chosen[RUNS[-1]]),
             "calls": generation.calls(),
             "macs_per_image": generation.macs(
                 macs_by_width(_subnets(measured.supernet), measured.shape)
             ),
-            "parents_state_bytes_per_image": state_bytes // case.images,
+            "parents_state_bytes_per_image": cache.bytes // case.images,
         }
     speedup = min(figures[f"speedup_{name}"] for name in CASES)
     return Report("scoring", {"speedup": speedup, **figures}, rows, notes)
@@ -144,40 +151,61 @@ def subject(name: str, sampler: str = "ddim") -> Subject:
     return Subject(subjects.supernet(name).eval(), moves, extractor, reference, shape)
 
 
+def chosen_ways(subject: Subject, case: Case) -> dict[str, dict[float, Way]]:
+    """How each width runs on each rung of RUNS: the fastest there, as the plan of a run has it."""
+    execution = Execution(case.images, THREADS, STATE_BYTES)
+    source = _source(subject, _subnets(subject.supernet), execution)
+    plain, found = [Way()], {"materialised": dict.fromkeys(source.subnets, Way())}
+    more = {
+        "layout": [Way(memory_format="channels_last")],
+        "precision": [way for way in ways.eager_ways(Score(dtype="auto"), has_bfloat16())
+                      if way.dtype == "bfloat16"],
+        "compilation": [Way(True, memory_format="channels_last")] if case.ladder else [],
+    }  # fmt: skip
+    tried = plain
+    for rung, others in more.items():
+        tried = tried + others
+        measured = source.measure(dict.fromkeys(source.subnets, tried), case.images)
+        found[rung] = {width: ways.fastest(of_way) for width, of_way in measured.items()}
+    return found
+
+
 def ladder(
     subject: Subject,
     generation: Generation,
     case: Case,
-    execution: Execution,
+    chosen: Mapping[str, Mapping[float, Way]],
     cache: StateCache,
-) -> dict[str, Rival]:
-    """Scoring the offspring, from DDSM's way to ours; each gives their distances.
+) -> dict[str, Callable[[], Scored]]:
+    """Scoring the offspring, from DDSM's way to ours.
 
     The parents' states are computed here, before any clock starts: a search has them already.
 
     Args:
         subject: what to score with.
         generation: what to score.
-        case: how many images.
-        execution: of ours; its ways are taken from `layout` on.
-        cache: filled with the parents' states; all rungs that keep them share it.
+        case: how many images, and whether the rungs between are there.
+        chosen: how subnets run, for each of RUNS.
+        cache: takes the parents' states; each rung has a copy of its own.
     """
-    plain = replace(execution, ways={})
-    subnets = _subnets(subject.supernet)
-    sources = {
-        "prefixes": _sliced(subject, plain),
-        "parents": _sliced(subject, plain),
-        "materialised": _source(subject, subnets, plain),
-        "layout": _source(subject, subnets, execution),
-    }
-    sources["prefixes"].states = StateCache(limit_bytes=0)
-    for rung in ("parents", "materialised", "layout"):
-        sources[rung].states = cache
-    images = range(case.images)
-    for _ in sources["layout"].features(generation.parents, SEED, images):
+    images, subnets = range(case.images), _subnets(subject.supernet)
+    fill = _source(subject, subnets, _execution(case, chosen[RUNS[-1]]))
+    fill.states = cache
+    for _ in fill.features(generation.parents, SEED, images):
         pass
-    scorer = Scorer(sources["layout"], subject.reference, case.block_size, THREADS)
-    return {
+    sources = {
+        "prefixes": _sliced(subject, _execution(case, {})),
+        "parents": _sliced(subject, _execution(case, {})),
+    }
+    for before, rung in pairwise((None, *RUNS)):
+        if before is None or chosen[rung] != chosen[before]:
+            sources[rung] = _source(subject, subnets, _execution(case, chosen[rung]))
+    sources["prefixes"].states = StateCache(limit_bytes=0)
+    last = _source(subject, subnets, fill.execution)
+    for source in (*list(sources.values())[1:], last):
+        source.states = deepcopy(cache)
+    scorer = Scorer(last, subject.reference, case.block_size, THREADS)
+    rungs = {
         DDSM: partial(one_by_one, subject, generation.offspring, case.images),
         **{
             f"+ {rung}": partial(_shared, source, generation, images, subject.reference)
@@ -185,19 +213,18 @@ def ladder(
         },
         OURS: partial(_judged, scorer, generation, images),
     }
+    return rungs if case.ladder else {rung: rungs[rung] for rung in (DDSM, OURS)}
 
 
-def one_by_one(subject: Subject, schedules: Sequence[Steps], num_images: int) -> list[float]:
+def one_by_one(subject: Subject, schedules: Sequence[Steps], num_images: int) -> Scored:
     """DDSM's way: the distances of schedules, each sampled from noise of its own."""
     generator = torch.Generator().manual_seed(SEED)
     size = (num_images, *subject.shape)
-    distances = []
-    for steps in schedules:
+    for index, steps in enumerate(schedules):
         x_0 = sample_alone(subject, steps, lambda _: torch.randn(size, generator=generator))
         with torch.no_grad():
             features = subject.extractor.features(x_0).numpy()
-        distances.append(fid(features, subject.reference))
-    return distances
+        yield index, fid(features, subject.reference)
 
 
 @torch.no_grad()
@@ -219,26 +246,20 @@ def sample_alone(subject: Subject, steps: Steps, draw: Callable[[int], Tensor]) 
 
 def _shared(
     source: SupernetSource, generation: Generation, images: range, reference: Reference
-) -> list[float]:
+) -> Scored:
     source.keep(generation.parents)
-    features = dict(source.features(generation.offspring, SEED, images))
-    return [fid(features[index], reference) for index in range(len(features))]
+    for index, features in source.features(generation.offspring, SEED, images):
+        yield index, fid(features, reference)
 
 
-def _judged(scorer: Scorer, generation: Generation, images: range) -> list[float]:
+def _judged(scorer: Scorer, generation: Generation, images: range) -> Scored:
     scorer.keep(generation.parents)
-    return [
-        scorer.judge(blocks).full for blocks in scorer.score(generation.offspring, SEED, images)
-    ]
+    for index, blocks in scorer.blocks(generation.offspring, SEED, images):
+        yield index, scorer.judge(blocks).full
 
 
-def _execution(subject: Subject, case: Case) -> Execution:
-    """Ours: at each width in the layout that is faster, as the plan of a run has it."""
-    execution = Execution(case.images, THREADS, STATE_BYTES)
-    layouts = [Way(memory_format=layout) for layout in ("contiguous", "channels_last")]
-    source = _source(subject, _subnets(subject.supernet), execution)
-    measured = source.measure(dict.fromkeys(source.subnets, layouts), case.images)
-    return replace(execution, ways={w: ways.fastest(of_way) for w, of_way in measured.items()})
+def _execution(case: Case, of_width: Mapping[float, Way]) -> Execution:
+    return Execution(case.images, THREADS, STATE_BYTES, of_width)
 
 
 def _source(

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 
@@ -47,6 +47,36 @@ def side_by_side(
             rivals[name]()
             seconds[name].append(time.perf_counter() - start)
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def piece_by_piece(
+    rivals: Mapping[str, Callable[[], Iterable[object]]], repetitions: int
+) -> dict[str, Timing]:
+    """Times rivals that take long and yield on their way: in turn, up to the next yield of each.
+
+    So what the machine does within a minute meets all of them. Every other turn goes backwards.
+
+    Args:
+        rivals: what is run to its end, once a round, by name.
+        repetitions: rounds, at least 1.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(repetitions):
+        going = {name: iter(call()) for name, call in rivals.items()}
+        taken = dict.fromkeys(rivals, 0.0)
+        while going:
+            for name in list(going):
+                start = time.perf_counter()
+                if next(going[name], _END) is _END:
+                    del going[name]
+                taken[name] += time.perf_counter() - start
+            going = dict(reversed(going.items()))
+        for name, total in taken.items():
+            seconds[name].append(total)
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+_END = object()
 
 
 def ratio(timings: Mapping[str, Timing], slow: str, fast: str) -> float:
