@@ -101,6 +101,8 @@ class StateCache:
         bytes: memory of the kept states, never above the limit.
         hits: states that were found.
         calls: states that had to be computed, by a network call each, or two where it is guided.
+        made: those times their images.
+        alone: what it had been had every schedule been sampled alone.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -108,7 +110,7 @@ class StateCache:
         self.limit_bytes = limit_bytes
         self.bytes = 0
         self.hits = 0
-        self.calls = 0
+        self.calls = self.made = self.alone = 0
         self._stride = 1
         self._states: dict[tuple[int, range, int], State] = {}
 
@@ -121,6 +123,7 @@ class StateCache:
     def put(self, seed: int, images: range, prefix: int, state: State) -> None:
         """Take in a state that was just computed, and keep it if it fits."""
         self.calls += 1
+        self.made += len(images)
         while self._has_turn(prefix, self._stride):
             if self.bytes + state.num_bytes <= self.limit_bytes:
                 self._states[seed, images, prefix] = state
@@ -192,6 +195,7 @@ def sample_population(
     if not all(schedules):
         raise ValueError("a schedule without steps; expected at least one step in each")
     states = StateCache(limit_bytes=0) if states is None else states
+    states.alone += sum(map(len, schedules)) * len(images)
     paths, indices = [], defaultdict(list)
     for steps, index in sorted((tuple(steps), index) for index, steps in enumerate(schedules)):
         paths.append(states.trie.path(steps))

@@ -250,3 +250,6 @@ def _search(
     if num_replayed:
         say(f"search  goes on after {num_replayed} candidates")
     run_search(problem, pool, journal, tell, say, patience_s)
+    saved = pool.share_saved()
+    if saved is not None:  # the journal's count is of any machine
+        say(f"search  calls shared on these actors, with what they had room for: {saved:.0%}")

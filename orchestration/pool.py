@@ -176,6 +176,12 @@ class Pool:
         self.shared = ray.put((make_scorer, tuple(args)))
         self._kept, self._has_more = [], False
 
+    def share_saved(self) -> float | None:
+        """The share of network calls that actors have saved so far; None without any."""
+        counts = self._get([self._call(actor, "calls") for actor in self.actors])
+        made, alone = (sum(column) for column in zip(*counts, strict=True))
+        return 1 - made / alone if alone else None
+
     def one(self, method: str, *args: object) -> object:
         """The answer of the first actor's scorer to one call."""
         return self._get([self._call(self.actors[0], method, *args)])[0]

@@ -36,6 +36,9 @@ class Source(Protocol):
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose prefixes later ones will share."""
 
+    def calls(self) -> tuple[int, int]:
+        """Network calls x images made so far, and what they had been one by one."""
+
 
 class Scorer:
     """Scores batches and judges candidates.
@@ -80,6 +83,10 @@ class Scorer:
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose prefixes later ones will share."""
         self.source.keep(schedules)
+
+    def calls(self) -> tuple[int, int]:
+        """Network calls x images made so far, and what they had been one by one."""
+        return self.source.calls()
 
     def judge(self, *batches: list[FeatureBlock]) -> Replicates:
         """Distance of one schedule, all and leave-one-out, from its blocks, batches in order."""

@@ -52,6 +52,10 @@ class StubSource:
         self.num_train_timesteps = num_train_timesteps
         self.seconds_per_batch = seconds_per_batch
 
+    def calls(self) -> tuple[int, int]:
+        """None."""
+        return 0, 0
+
     def features(
         self, schedules: Sequence[Sequence[tuple[int, float]]], seed: int, images: range
     ) -> Iterator[tuple[int, np.ndarray]]:

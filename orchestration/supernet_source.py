@@ -122,6 +122,10 @@ class SupernetSource:
             networks, self.sampler, num_images, self.image_shape, self.device, self.conditioning
         )
 
+    def calls(self) -> tuple[int, int]:
+        """See `Source`."""
+        return self.states.made, self.states.alone
+
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Drops every state that is not on the way of one of these schedules."""
         self.states.retain(schedules)

@@ -109,6 +109,10 @@ class WindowScorer:
         """Names the schedules whose prefixes later ones will share."""
         self.source.keep(schedules)
 
+    def calls(self) -> tuple[int, int]:
+        """See `Scorer`."""
+        return self.source.calls()
+
     def judge(self, *batches: list[np.ndarray]) -> Replicates:
         """CRPS of one schedule, all and leave-one-out, from its blocks, batches in order."""
         return replicates([block for batch in batches for block in batch])

@@ -254,6 +254,16 @@ class _Answer:
         return [None] * self.num_returns
 
 
+def test_the_share_of_calls_that_was_saved_is_that_of_all_actors(monkeypatch):
+    counts = {"a": (30, 40), "b": (20, 60)}
+    pool = module.Pool(list(counts), BATCH_SIZE, "shared")
+    monkeypatch.setattr(pool, "_call", lambda actor, method: (actor, method))
+    monkeypatch.setattr(pool, "_get", lambda asked: [counts[a] for a, m in asked if m == "calls"])
+    assert pool.share_saved() == 0.5
+    counts |= dict.fromkeys(counts, (0, 0))  # the stub, which makes none
+    assert pool.share_saved() is None
+
+
 @pytest.mark.parametrize("elite", [[], SCHEDULES[:1]])
 def test_after_a_population_the_same_schedules_are_named_again(elite):
     """Else the states and prefixes of all others would stay: `random` never names any."""

@@ -184,6 +184,20 @@ def test_kept_states_save_calls_and_change_no_bit():
     np.testing.assert_array_equal(first[0], fresh[0])
 
 
+@pytest.mark.parametrize("room", [2**20, 0])
+def test_calls_are_counted_as_they_are_made(room):
+    made_by, _ = source(state_bytes=room)
+    scorer = Scorer(made_by, unit_normal(3), 3)
+    scorer.keep(SCHEDULES)
+    assert scorer.calls() == (0, 0)
+    scorer.score(SCHEDULES, 0, range(6))  # two of the seven calls are shared
+    assert scorer.calls() == (5 * 6, 7 * 6)
+    scorer.score(SCHEDULES[:1], 0, range(4, 6))  # another block: nothing is at hand
+    scorer.score(SCHEDULES, 0, range(6))
+    again = 0 if room else 5 * 6
+    assert scorer.calls() == (5 * 6 + 3 * 2 + again, 7 * 6 + 3 * 2 + 7 * 6)
+
+
 def test_states_of_other_schedules_are_dropped():
     scoring, _ = source()
     list(scoring.features(SCHEDULES, 3, range(5)))
