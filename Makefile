@@ -17,7 +17,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 proof: $(READY)  ## slow proofs of the results that the README claims
-	$(BIN)/python -m pytest -q -m proof
+	$(BIN)/python -m pytest -q -m proof -rP
 
 ui: $(READY)  ## compare runs in MLflow
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false $(BIN)/mlflow server --host 127.0.0.1 --port 5000 \

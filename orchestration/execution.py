@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.supernet import predict as output_of
-from orchestration.stopwatch import seconds_of
+from orchestration.stopwatch import fastest_s
 from orchestration.ways import Way
 
 log = logging.getLogger(__name__)
@@ -66,27 +66,21 @@ def as_function(subnet: nn.Module, way: Way, device: str = "cpu") -> Callable[..
     return predict
 
 
-def fastest_s(
+def seconds_of_ways(
     networks: Mapping[Way, Network], *inputs: Tensor, device: str = "cpu"
 ) -> dict[Way, float]:
-    """Seconds of a call by each way, after a first one that is not counted.
-
-    The fastest of NUM_CALLS, taken in turn; infinite where a compiled way cannot be had.
-    """
-    seconds: dict[Way, float] = {}
+    """Seconds of a call by each way; infinite where a compiled way cannot be had."""
+    able: dict[Way, Network] = {}
     for way, network in networks.items():
         try:
             network(*inputs)
-            seconds[way] = math.inf
+            able[way] = network
         except Exception as error:  # of many kinds, with the compiler's own behind them
             if not way.compiled:
                 raise
             log.warning("not compiled: %s", error)
-    able = list(seconds)
-    for _ in range(NUM_CALLS):
-        for way in able:
-            taken = seconds_of(partial(_answered, networks[way], *inputs), device)
-            seconds[way] = min(seconds[way], taken)
+    calls = {way: partial(_answered, network, *inputs) for way, network in able.items()}
+    seconds = fastest_s(calls, device=device, most=NUM_CALLS)
     return {way: seconds.get(way, math.inf) for way in networks}
 
 

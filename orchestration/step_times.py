@@ -8,10 +8,8 @@ that it starts from and to hand over the images. All of it in milliseconds an im
 `num_images` are sampled at once.
 """
 
-import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -19,13 +17,9 @@ from torch import Tensor
 from models.conditioning import Told
 from models.population import Network, sample_population
 from models.sampling import Sampler
-from orchestration.stopwatch import seconds_of
+from orchestration.stopwatch import fastest_s
 
-# Of each call at least so many are timed, and no more than so many or for so long in all.
-MIN_ROUNDS, MAX_ROUNDS, MAX_SECONDS = 5, 50, 20.0
 NUM_STEPS = 50  # of a schedule that is timed without a network
-
-Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -92,28 +86,6 @@ def step_times(
         step_s * per_image,
         max(0.0, beside[1] - step_s) * per_image,
     )
-
-
-def fastest_s(
-    calls: Mapping[Name, Callable[[], None]],
-    clock: Callable[[], float] = time.perf_counter,
-    device: str = "cpu",
-) -> dict[Name, float]:
-    """Seconds of the fastest of several calls each, after a first one that is not counted.
-
-    Whatever else the machine does only adds to a time, so the least is nearest to the truth; and
-    calls are taken in turn, so that a slow minute is one for all of them.
-    """
-    for call in calls.values():
-        call()
-    began = clock()
-    seconds: dict[Name, float] = {}
-    for done in range(MAX_ROUNDS):
-        if done >= MIN_ROUNDS and clock() - began > MAX_SECONDS:
-            break
-        for name, call in calls.items():
-            seconds[name] = min(seconds.get(name, float("inf")), seconds_of(call, device, clock))
-    return seconds
 
 
 def _no_network(x: Tensor, *others: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from models.conditioning import Told
 from models.population import StateCache, sample_population
 from models.sampling import Sampler
 from models.transfer import fetched
-from orchestration.execution import Execution, as_function, fastest_s
+from orchestration.execution import Execution, as_function, seconds_of_ways
 from orchestration.scorer import Steps
 from orchestration.step_times import StepTimes, step_times
 from orchestration.ways import Way
@@ -105,7 +105,7 @@ class SupernetSource:
         seconds: dict[float, dict[Way, float]] = {}
         for width, of_width in ways.items():
             networks = {w: as_function(self.subnets[width], w, self.device) for w in of_width}
-            seconds[width] = fastest_s(networks, *inputs, device=self.device)
+            seconds[width] = seconds_of_ways(networks, *inputs, device=self.device)
         return {
             width: {way: 1000 * s / batch_size for way, s in of_width.items()}
             for width, of_width in seconds.items()

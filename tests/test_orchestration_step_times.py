@@ -12,10 +12,12 @@ from models.diffusion import alphas_cumprod, linear_betas
 from models.frechet import Reference
 from models.sampling import Sampler
 from orchestration import step_times as module
+from orchestration import stopwatch
 from orchestration.costs import Cost
 from orchestration.execution import Execution
 from orchestration.scorer import Scorer
-from orchestration.step_times import MAX_ROUNDS, MIN_ROUNDS, fastest_s, step_times
+from orchestration.step_times import step_times
+from orchestration.stopwatch import MIN_ROUNDS
 from orchestration.supernet_source import SupernetSource
 from orchestration.ways import Way
 
@@ -34,45 +36,9 @@ def sleeping(seconds):
     return predict
 
 
-class Clock:
-    """Stands still but for what calls take, which is told."""
-
-    def __init__(self):
-        self.now = 0.0
-        self.called = []
-
-    def __call__(self):
-        return self.now
-
-    def call(self, name, seconds):
-        def run():
-            self.called.append(name)
-            self.now += seconds.pop(0)
-
-        return run
-
-
-def test_the_fastest_of_calls_taken_in_turn_counts_but_not_the_first():
-    clock = Clock()
-    slow = [0.1, 5.0, 4.0, 9.0, *[6.0] * MAX_ROUNDS]
-    quick = [0.1, 2.0, 3.0, 1.0, *[7.0] * MAX_ROUNDS]
-    found = fastest_s({"a": clock.call("a", slow), "b": clock.call("b", quick)}, clock)
-    assert found == {"a": pytest.approx(4), "b": pytest.approx(1)}
-    assert clock.called == ["a", "b"] * (1 + MIN_ROUNDS)  # which take longer than is allowed
-
-
-def test_short_calls_are_repeated_until_it_is_enough():
-    clock = Clock()
-    fastest_s({"a": clock.call("a", [0.001] * 1000)}, clock)
-    assert len(clock.called) == 1 + MAX_ROUNDS
-    clock = Clock()
-    fastest_s({"a": clock.call("a", [module.MAX_SECONDS / 10] * 1000)}, clock)
-    assert MIN_ROUNDS < len(clock.called) - 1 <= 12
-
-
 @pytest.fixture
 def few_rounds(monkeypatch):
-    monkeypatch.setattr(module, "MAX_ROUNDS", MIN_ROUNDS)
+    monkeypatch.setattr(stopwatch, "MAX_ROUNDS", MIN_ROUNDS)
 
 
 def test_a_schedule_takes_what_its_parts_take(few_rounds):
