@@ -122,6 +122,9 @@ class Front(TypedDict):
         hypervolume: of the members below the reference point, (cost, quality) ...
         hypervolume_uniform: ... and of the uniform schedules.
         cost: what was searched for beside quality, where it is not MACs.
+        bfloat16: where subnets run in it: by how much the qualities of the baseline and the
+            members differ from those in float32, at most, relative; and whether those that
+            float32 tells apart are in the same order.
     """
 
     format: str
@@ -143,6 +146,7 @@ class Front(TypedDict):
     hypervolume_uniform: float
     reference_point: list[float]
     cost: NotRequired[Literal["latency"]]
+    bfloat16: NotRequired[dict[str, float | bool]]
 
 
 class Latency(TypedDict):

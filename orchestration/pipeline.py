@@ -7,10 +7,11 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-from orchestration import compatibility, data, setting, signals, telling
+from orchestration import compatibility, data, precision, setting, signals, telling
 from orchestration.config import Config, fingerprint
 from orchestration.costs import Cost
 from orchestration.deferred import deferred
@@ -20,7 +21,7 @@ from orchestration.files import canonical_json, read_json, sha256_of, write_byte
 from orchestration.journal import Journal, has_candidates
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.members import Front, Latency
-from orchestration.plan import follow_plan, read_latency
+from orchestration.plan import follow_plan, read_latency, read_ways, use_ways
 from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
 from orchestration.report import write_pictures
@@ -41,6 +42,7 @@ from orchestration.training import train
 from orchestration.training_state import Row
 from orchestration.trial import run_search
 from orchestration.warm_start import read_warm_start, table_of
+from search_spaces.schedule import StepSchedule
 
 Say = Callable[[str], None]
 
@@ -190,11 +192,32 @@ def write_results(
     """
     write_candidates(run, journal.records, problem.cost)
     if not run.front.exists():
-        write_front(run, score_front(config, chosen, problem, pool(), journal.records, say))
+        scored = score_front(config, chosen, problem, pool(), journal.records, say)
+        write_front(run, _checked_in_float32(config, run, chosen, pool(), scored, say))
     front = read_json(run.front)
     if chosen.image_shape is None:
         return front, {}
     return front, _pictures(run, chosen, pool, front, problem.latency, say)
+
+
+def _checked_in_float32(
+    config: Config, run: RunDirectory, chosen: Setting, pool: Pool, front: Front, say: Say
+) -> Front:
+    """The front, with what bfloat16 has done to it where its subnets ran in that."""
+    if chosen.image_shape is None:
+        return front
+    ways, score = read_ways(run.plan, chosen.macs), config.score
+    if not precision.is_rough(ways):
+        return front
+    members = [front["baseline"], *front["members"]]
+    found = precision.difference(
+        pool, partial(use_ways, config, chosen, pool), ways,
+        [StepSchedule.from_json(member["schedule"]).steps for member in members],
+        score.noise_seed, score.num_images,
+    )  # fmt: skip
+    order = "the same order" if found.same_order else "ANOTHER ORDER"
+    say(f"front   bfloat16 against float32: qualities within {found.largest:.1%}, in {order}")
+    return {**front, "bfloat16": asdict(found)}
 
 
 def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:

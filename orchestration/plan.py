@@ -9,15 +9,16 @@ import hashlib
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-from models.intervals import paired
 from orchestration import stub, ways
 from orchestration.config import Config
 from orchestration.costs import Cost
 from orchestration.errors import DataError, MachineError
 from orchestration.files import Json, canonical_json, read_json, write_json
 from orchestration.pool import Pool
+from orchestration.precision import Difference, difference, is_rough
 from orchestration.rundir import RunDirectory
 from orchestration.setting import Setting, baseline, execution, space
 from orchestration.step_times import StepTimes
@@ -27,9 +28,6 @@ FORMAT = "step-plan/1"
 
 # Images sampled at once where a latency is told.
 NUM_SAMPLES = 16
-
-# The largest relative change of a quality by bfloat16 that is taken, error bar included.
-HARMLESS = 0.02
 
 Milliseconds = dict[float, dict[Way, float]]
 
@@ -219,10 +217,15 @@ def _measure(
     score, rows = config.score, execution(config).batch_size
     found: Milliseconds = pool.one("measure", dict.fromkeys(chosen.macs, candidates), rows)
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
-    difference: float | None = None
-    if score.dtype == "auto" and any(way.dtype == "bfloat16" for way in best.values()):
-        difference, same_order = _difference(config, chosen, pool, best)
-        if difference > HARMLESS or not same_order:
+    judged: Difference | None = None
+    if score.dtype == "auto" and is_rough(best):
+        searched = space(config)
+        schedules = [searched.decode(genome) for genome in searched.uniform()]
+        judged = difference(
+            pool, partial(use_ways, config, chosen, pool), best, schedules,
+            config.search.noise_seed, config.search.num_images,
+        )  # fmt: skip
+        if not judged.is_harmless:
             found = {
                 width: {way: ms for way, ms in of_way.items() if way.dtype == "float32"}
                 for width, of_way in found.items()
@@ -241,38 +244,8 @@ def _measure(
                            for way, ms in of_way.items()]
             for width, of_way in found.items()
         },
-        "bfloat16_difference": difference,
+        "bfloat16_difference": None if judged is None else judged.largest,
     }  # fmt: skip
-
-
-def _difference(
-    config: Config, chosen: Setting, pool: Pool, best: Mapping[float, Way]
-) -> tuple[float, bool]:
-    """What bfloat16 does to the qualities of the uniform schedules, on the search's noise.
-
-    Returns:
-        The largest difference that the paired 95 % intervals allow, relative to the quality; and
-        whether all schedules that float32 tells apart keep their order.
-    """
-    searched = space(config)
-    schedules = [searched.decode(genome) for genome in searched.uniform()]
-    seed, num_images = config.search.noise_seed, config.search.num_images
-    plain = {width: replace(way, dtype="float32") for width, way in best.items()}
-    scores = []
-    for chosen_ways in (plain, best):
-        use_ways(config, chosen, pool, chosen_ways)
-        scores.append(pool.distances(schedules, seed, num_images))
-    changes = []
-    for exact, rough in zip(*scores, strict=True):
-        low, high = paired(rough, exact).interval()
-        changes.append(max(-low, high) / exact.full)
-    for i, a in enumerate(scores[0]):
-        for j, b in enumerate(scores[0][:i]):
-            low, high = paired(a, b).interval()
-            gap = scores[1][i].full - scores[1][j].full
-            if (low > 0 and gap < 0) or (high < 0 and gap > 0):
-                return max(changes), False
-    return max(changes), True
 
 
 def _judged_by(config: Config) -> list[Json]:
