@@ -172,6 +172,14 @@ class _Journaling(tune.Callback):
         self.error: Exception | None = None
         self.failures: dict[str, Exception] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing: Tune pickles all that it is given, to restore experiments, which we never do.
+
+        What it tells holds more than can be pickled: `print` itself cannot, once Ray has put its
+        own in its place, as it does when a worker's line reaches the driver.
+        """
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list, **info: object) -> None:
         """Keeps account of how long no search has had room."""
         if any(trial.status == "RUNNING" for trial in trials):

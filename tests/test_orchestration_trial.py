@@ -37,15 +37,17 @@ RACE = {"num_images": 80, "racing": True, "max_images": 160}
     "settings", [{}, pytest.param(RACE, marks=pytest.mark.proof)], ids=["", "racing"]
 )
 def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(
-    ray_cluster, journal, settings
+    ray_cluster, journal, settings, monkeypatch
 ):
     problem = stub_problem(budget=30, **settings)
+    say = print  # what the commands give; Ray puts its own in its place when it tells of workers
+    monkeypatch.setattr("builtins.print", lambda *args, **options: say(*args, **options))
     expected = whole(problem)
     # of an earlier run, that was killed in the middle of a generation
     journal.append(records_of(expected)[:11])
     told = []
     pool = start_pool(stub_scorer, (), Placement(2, 0.9), 10)
-    run_search(problem, pool, journal, told.append)
+    run_search(problem, pool, journal, told.append, say)
     pool.close()
     assert told == expected
     again = Journal(journal.path, "abc")
