@@ -1,9 +1,9 @@
 """The one configuration: read in layers, checked at once, saved with every run.
 
-Values come in layers, each over the one before: the defaults of `sections.py`, the command's own
-file (`jobs/configs/*.yaml`), the user's `--config FILE`, each `--set section.key=value`. So a file
-need only name what differs. A mistake is one ConfigError of one line: key, value, what is
-expected.
+Values come in layers, each over the one before: the defaults of the sections (`sections.py`), the
+command's own file (`jobs/configs/*.yaml`), the user's `--config FILE`, each `--set
+section.key=value`. So a file need only name what differs. A mistake is one ConfigError of one
+line: key, value, what is expected.
 
 Nothing heavy is imported here (no torch, ray, mlflow, diffusers), so that a mistake is answered
 before anything starts.

@@ -5,7 +5,7 @@ import sys
 
 MALLOC = {
     # Activations of a few MB are handed back to the kernel at every call, and cleared by it when
-    # they come again, unless malloc is told to keep them: a quarter of the time of a network call.
+    # they come again, unless malloc is told to keep them: much of the time of a network call.
     "MALLOC_MMAP_THRESHOLD_": str(2**25),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(2**26),

@@ -210,8 +210,11 @@ def _checked_in_float32(
     if not precision.is_rough(ways):
         return front
     members = [front["baseline"], *front["members"]]
+    say(f"front   {len(members)} schedules once more, in float32 and in bfloat16 ...")
+    # No later population shares their states; and in a sweep actors hold other searches' too
+    lean = config.model_copy(update={"score": score.model_copy(update={"state_bytes": 0})})
     found = precision.difference(
-        pool, partial(use_ways, config, chosen, pool), ways,
+        pool, partial(use_ways, lean, chosen, pool), ways,
         [StepSchedule.from_json(member["schedule"]).steps for member in members],
         score.noise_seed, score.num_images,
     )  # fmt: skip

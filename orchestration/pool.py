@@ -43,7 +43,7 @@ class Pool:
     """Actors that score; can be handed to other processes of the same Ray job.
 
     Args:
-        actors: handles of `Scorer` actors.
+        actors: handles of `ScorerActor`s.
         batch_size: images a task.
         shared: what their scorers are made from.
         timeout_s: longest wait for one population's scores.
@@ -60,8 +60,6 @@ class Pool:
         self.batch_size = batch_size
         self.shared = shared
         self.timeout_s = timeout_s
-        self._kept: list[Steps] = []
-        self._has_more = False  # than the kept ones' states, on the actors
 
     def distances(
         self,
@@ -134,7 +132,6 @@ class Pool:
             runs: of image indices, each a batch of `batches` of some number of images.
             num_whole: batches that begin below this image come as features, never as moments.
         """
-        self._has_more = True
         cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
         for images in runs:
@@ -158,13 +155,11 @@ class Pool:
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose states later populations will start from.
 
-        The same ones are named again after each population: what actors hold of the others would
-        take the room of states that are worth it, and the tree of prefixes would grow for ever.
+        To be called after each population, though they be the same: what actors hold of the others
+        would take the room of states that are worth it, and the tree of prefixes would grow.
         """
-        if self._has_more or list(schedules) != self._kept:
-            for actor in self.actors:
-                self._call(actor, "keep", schedules)
-        self._kept, self._has_more = list(schedules), False
+        for actor in self.actors:
+            self._call(actor, "keep", schedules)
 
     def prepare(self) -> None:
         """Has every actor build its scorer."""
@@ -174,10 +169,9 @@ class Pool:
     def remake(self, make_scorer: Callable[..., Scorer], args: Sequence[object]) -> None:
         """Has every actor build another scorer before its next call; kept states are gone."""
         self.shared = ray.put((make_scorer, tuple(args)))
-        self._kept, self._has_more = [], False
 
     def share_saved(self) -> float | None:
-        """The share of network calls that actors have saved so far; None without any."""
+        """The share of network calls that actors have saved since they started; None of none."""
         counts = self._get([self._call(actor, "calls") for actor in self.actors])
         made, alone = (sum(column) for column in zip(*counts, strict=True))
         return 1 - made / alone if alone else None

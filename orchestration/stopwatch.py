@@ -47,6 +47,7 @@ def fastest_s(
 ) -> dict[Name, float]:
     """Seconds of the fastest of several calls each (`most`), after one that is not counted.
 
+    `most` rounds are made, or without it as many as time allows, within MIN_ROUNDS and MAX_ROUNDS.
     Whatever else the machine does only adds to a time, so the least is nearest to the truth; and
     calls are taken in turn, so that a slow minute is one for all of them.
     """

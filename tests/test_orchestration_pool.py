@@ -224,36 +224,6 @@ def test_scores_that_do_not_come_in_time_are_an_error_of_the_machine(pools, scri
         pool.distances(SCHEDULES[:1], SEED, 10)
 
 
-class _Heard:
-    """An actor that notes what it is called with."""
-
-    def __init__(self):
-        self.calls = []
-        self.call = self
-
-    def remote(self, shared, method, *args):
-        self.calls.append((method, *args))
-
-
-class _Worked(_Heard):
-    """One that scores, too: nothing at all."""
-
-    def __init__(self):
-        super().__init__()
-        self.score = self
-
-    def options(self, num_returns):
-        return _Answer(num_returns)
-
-
-class _Answer:
-    def __init__(self, num_returns):
-        self.num_returns = num_returns
-
-    def remote(self, *args):
-        return [None] * self.num_returns
-
-
 def test_the_share_of_calls_that_was_saved_is_that_of_all_actors(monkeypatch):
     counts = {"a": (30, 40), "b": (20, 60)}
     pool = module.Pool(list(counts), BATCH_SIZE, "shared")
@@ -264,30 +234,14 @@ def test_the_share_of_calls_that_was_saved_is_that_of_all_actors(monkeypatch):
     assert pool.share_saved() is None
 
 
-@pytest.mark.parametrize("elite", [[], SCHEDULES[:1]])
-def test_after_a_population_the_same_schedules_are_named_again(elite):
+def test_schedules_are_named_to_all_actors_though_they_be_the_same(monkeypatch):
     """Else the states and prefixes of all others would stay: `random` never names any."""
-    actor = _Worked()
-    pool = module.Pool([actor], BATCH_SIZE, "shared")
-    for _ in range(3):
-        pool.blocks(SCHEDULES, SEED, batches(20, BATCH_SIZE))
+    pool, named = module.Pool(["a", "b"], BATCH_SIZE, "shared"), []
+    monkeypatch.setattr(pool, "_call", lambda *call: named.append(call))
+    for elite in ([], [], SCHEDULES[:1], SCHEDULES[:1]):
         pool.keep(elite)
-        pool.keep(elite)
-    assert actor.calls == 3 * [("keep", elite)]
-
-
-def test_schedules_are_named_again_only_where_they_are_others(monkeypatch):
-    monkeypatch.setattr(module.ray, "put", lambda value: value)
-    actor = _Heard()
-    pool = module.Pool([actor], BATCH_SIZE, "shared")
-    one, other = SCHEDULES[:1], SCHEDULES[:2]
-    for schedules in ([], one, one, other, []):
-        pool.keep(schedules)
-    assert actor.calls == [("keep", one), ("keep", other), ("keep", [])]
-    pool.keep(one)
-    pool.remake(make, ())  # whose scorers keep nothing
-    pool.keep(one)
-    assert actor.calls[3:] == [("keep", one), ("keep", one)]
+        assert named == [(actor, "keep", elite) for actor in "ab"]
+        named.clear()
 
 
 def test_actors_that_die_again_and_again_are_an_error_of_the_machine(

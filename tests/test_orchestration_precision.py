@@ -67,7 +67,12 @@ def test_a_front_tells_what_bfloat16_has_done_to_it(tmp_path, monkeypatch, sign)
     baseline = setting.baseline(config)
     stub = setting.stub_setting(config)
     chosen = setting.Setting(**{**vars(stub), "image_shape": (1, 4, 4)})
-    monkeypatch.setattr(pipeline, "use_ways", lambda c, s, p, found: p.runs.append(found))
+
+    def use(config, setting, pool, found):
+        assert config.score.state_bytes == 0
+        pool.runs.append(found)
+
+    monkeypatch.setattr(pipeline, "use_ways", use)
     members = [{"schedule": baseline.to_json()} for _ in range(3)]
     front = {"baseline": members[0], "members": members[1:], "recommended": "m01"}
 
@@ -81,4 +86,4 @@ def test_a_front_tells_what_bfloat16_has_done_to_it(tmp_path, monkeypatch, sign)
     assert found["bfloat16"]["same_order"] is (sign > 0)
     assert found["bfloat16"]["largest"] == pytest.approx((0.2 - 0.04 * sign) / 4.2)
     assert pool.asked == 2 * [(3 * [baseline.steps], config.score.noise_seed, 2000)]
-    assert len(said) == 1 and ("ANOTHER" in said[0]) is (sign < 0)
+    assert len(said) == 2 and ("ANOTHER" in said[1]) is (sign < 0)

@@ -16,7 +16,7 @@ Steps = Sequence[tuple[int, float]]
 
 
 class SleepingActor:
-    """Answers as `orchestration.pool`'s actors do; has no state, so threads may share it.
+    """Answers as `scoring_actors.ScorerActor` does; has no state, so threads may share it.
 
     Args:
         seconds_per_block: what one candidate's samples of one batch take.
