@@ -60,6 +60,8 @@ class Pool:
         self.batch_size = batch_size
         self.shared = shared
         self.timeout_s = timeout_s
+        self._kept: Sequence[Steps] | ObjectRef = ()
+        self._untold: set[ActorHandle] = set()  # who have not heard of them
 
     def distances(
         self,
@@ -138,10 +140,12 @@ class Pool:
             first = images.start // self.batch_size * len(cuts)
             for c, members in enumerate(cuts):
                 actor = self.actors[(first + c) % len(self.actors)]
+                untold = actor in self._untold
                 refs = actor.score.options(num_returns=len(members)).remote(
                     [self.shared], [schedules[i] for i in members], seed, images,
-                    images.start < num_whole,
+                    images.start < num_whole, self._kept if untold else None,
                 )  # fmt: skip
+                self._untold.discard(actor)
                 if len(members) == 1:
                     refs = [refs]
                 for i, ref in zip(members, refs, strict=True):
@@ -156,10 +160,11 @@ class Pool:
         """Names the schedules whose states later populations will start from.
 
         To be called after each population, though they be the same: what actors hold of the others
-        would take the room of states that are worth it, and the tree of prefixes would grow.
+        would take the room of states that are worth it, and the tree of prefixes would grow. They
+        hear of it with their next batch, for calls of their own take the driver some time each.
         """
-        for actor in self.actors:
-            self._call(actor, "keep", schedules)
+        self._kept = ray.put(list(schedules)) if schedules else ()
+        self._untold = set(self.actors)
 
     def prepare(self) -> None:
         """Has every actor build its scorer."""

@@ -193,7 +193,8 @@ def test_a_share_of_the_peak_is_of_twice_the_macs(monkeypatch):
 def test_an_actor_that_sleeps_is_asked_and_answers_as_one_that_scores():
     for method in ("call", "score", "judge"):
         sleeping, scoring = (
-            list(signature(getattr(kind, method)).parameters)
+            # Ray, where it has made actors of a class, adds a parameter of its own
+            [name for name in signature(getattr(kind, method)).parameters if name[:5] != "_ray_"]
             for kind in (SleepingActor, ScorerActor)
         )
         assert sleeping == scoring
