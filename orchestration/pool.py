@@ -60,8 +60,6 @@ class Pool:
         self.batch_size = batch_size
         self.shared = shared
         self.timeout_s = timeout_s
-        self._kept: Sequence[Steps] | ObjectRef = ()
-        self._untold: set[ActorHandle] = set()  # who have not heard of them
 
     def distances(
         self,
@@ -140,12 +138,10 @@ class Pool:
             first = images.start // self.batch_size * len(cuts)
             for c, members in enumerate(cuts):
                 actor = self.actors[(first + c) % len(self.actors)]
-                untold = actor in self._untold
                 refs = actor.score.options(num_returns=len(members)).remote(
                     [self.shared], [schedules[i] for i in members], seed, images,
-                    images.start < num_whole, self._kept if untold else None,
+                    images.start < num_whole,
                 )  # fmt: skip
-                self._untold.discard(actor)
                 if len(members) == 1:
                     refs = [refs]
                 for i, ref in zip(members, refs, strict=True):
@@ -160,11 +156,10 @@ class Pool:
         """Names the schedules whose states later populations will start from.
 
         To be called after each population, though they be the same: what actors hold of the others
-        would take the room of states that are worth it, and the tree of prefixes would grow. They
-        hear of it with their next batch, for calls of their own take the driver some time each.
+        would take the room of states that are worth it, and the tree of prefixes would grow.
         """
-        self._kept = ray.put(list(schedules)) if schedules else ()
-        self._untold = set(self.actors)
+        for actor in self.actors:
+            self._call(actor, "keep", schedules)
 
     def prepare(self) -> None:
         """Has every actor build its scorer."""

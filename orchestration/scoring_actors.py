@@ -116,14 +116,8 @@ class ScorerActor:
         seed: int,
         images: range,
         whole: bool = False,
-        kept: Sequence[Steps] | None = None,
     ) -> list:
-        """The blocks of each schedule; of one schedule its blocks themselves.
-
-        Before them, if there are any, those are named whose states are to be kept.
-        """
-        if kept is not None:
-            self.call(shared, "keep", kept)
+        """The blocks of each schedule; of one schedule its blocks themselves."""
         blocks = self.call(shared, "score", schedules, seed, images, whole)
         return blocks if len(blocks) > 1 else blocks[0]
 

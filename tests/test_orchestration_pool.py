@@ -234,52 +234,14 @@ def test_the_share_of_calls_that_was_saved_is_that_of_all_actors(monkeypatch):
     assert pool.share_saved() is None
 
 
-class _Noting:
-    """An actor that notes what its batches name to be kept."""
-
-    def __init__(self):
-        self.named = []
-        self.score = self
-
-    def options(self, num_returns):
-        return self
-
-    def remote(self, shared, schedules, seed, images, whole, kept):
-        self.named.append(kept)
-        return [None] * len(schedules)
-
-
-def test_the_first_batch_after_a_population_names_what_is_kept_though_it_be_the_same(monkeypatch):
+def test_schedules_are_named_to_all_actors_though_they_be_the_same(monkeypatch):
     """Else the states and prefixes of all others would stay: `random` never names any."""
-    monkeypatch.setattr(module.ray, "put", lambda value: ("put", value))
-    actors = [_Noting(), _Noting()]
-    pool = module.Pool(actors, BATCH_SIZE, "shared")
-    for elite, expected in (
-        (None, None), ([], ()), ([], ()),
-        (SCHEDULES[:1], ("put", SCHEDULES[:1])), (SCHEDULES[:1], ("put", SCHEDULES[:1])),
-    ):  # fmt: skip
-        if elite is not None:
-            pool.keep(SCHEDULES[:3])  # never heard of: another is named before there are batches
-            pool.keep(elite)
-        pool.blocks(SCHEDULES, SEED, batches(40, BATCH_SIZE))
-        for actor in actors:
-            assert actor.named == [expected, None]
-            actor.named.clear()
-
-
-def test_what_is_kept_is_named_before_the_batch_is_scored():
-    called = []
-
-    class Noting(scoring_actors.ScorerActor):
-        def call(self, shared, method, *args):
-            called.append((method, *args))
-            return [["blocks"]]
-
-    actor = Noting(1)
-    assert actor.score("shared", SCHEDULES[:1], SEED, range(5)) == ["blocks"]
-    actor.score("shared", SCHEDULES[:1], SEED, range(5), kept=[])
-    scored = ("score", SCHEDULES[:1], SEED, range(5), False)
-    assert called == [scored, ("keep", []), scored]
+    pool, named = module.Pool(["a", "b"], BATCH_SIZE, "shared"), []
+    monkeypatch.setattr(pool, "_call", lambda *call: named.append(call))
+    for elite in ([], [], SCHEDULES[:1], SCHEDULES[:1]):
+        pool.keep(elite)
+        assert named == [(actor, "keep", elite) for actor in "ab"]
+        named.clear()
 
 
 def test_actors_that_die_again_and_again_are_an_error_of_the_machine(

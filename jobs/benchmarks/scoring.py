@@ -162,13 +162,13 @@ def chosen_ways(subject: Subject, case: Case) -> dict[str, dict[float, Way]]:
                       if way.dtype == "bfloat16"],
         "compilation": [Way(True, memory_format="channels_last")] if case.ladder else [],
     }  # fmt: skip
-    for (before, (rung, others)) in zip(RUNS, more.items(), strict=False):
-        tried += others
-        if not others:  # to measure again could only change what noise decides
-            found[rung] = found[before]
-            continue
-        measured = source.measure(dict.fromkeys(source.subnets, tried), case.images)
-        found[rung] = {width: ways.fastest(of_way) for width, of_way in measured.items()}
+    fastest = found["materialised"]
+    for rung, others in more.items():
+        if others:  # else to measure again could only change what noise decides
+            tried += others
+            measured = source.measure(dict.fromkeys(source.subnets, tried), case.images)
+            fastest = {width: ways.fastest(of_way) for width, of_way in measured.items()}
+        found[rung] = fastest
     return found
 
 

@@ -35,7 +35,6 @@ class SleepingActor:
         seed: int,
         images: range,
         whole: bool = False,
-        kept: Sequence[Steps] | None = None,
     ) -> list[float] | float:
         """What stands for the features of each schedule; of one schedule, its own alone."""
         time.sleep(self.seconds_per_block * len(schedules))
