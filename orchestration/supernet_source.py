@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from models.conditioning import Told
-from models.population import StateCache, sample_population
+from models.population import sample_population
 from models.sampling import Sampler
+from models.states import StateCache
 from models.transfer import fetched
 from orchestration.execution import Execution, as_function, seconds_of_ways
 from orchestration.scorer import Steps

@@ -2,7 +2,7 @@
 
 Images are cut into ranges, and a schedule is sampled on some of them. A prefix is at hand for a
 range if a schedule that has it was sampled there, and ever since some schedule that has it was
-kept: what `models.population.StateCache` holds where it has room for everything.
+kept: what `models.states.StateCache` holds where it has room for everything.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,8 @@ from jobs.benchmarks import scoring
 from jobs.benchmarks.offspring import evolve
 from jobs.benchmarks.scoring import DDSM, OURS, Case, ladder, one_by_one, subject
 from models.noise import normal
-from models.population import StateCache, sample_population
+from models.population import sample_population
+from models.states import StateCache
 from orchestration.ways import Way
 from search_spaces.prefixes import count_calls
 

@@ -13,8 +13,9 @@ from models import population
 from models.conditioning import Conditioning
 from models.diffusion import noise_levels
 from models.noise import INIT, normal
-from models.population import State, StateCache, sample_population
+from models.population import sample_population
 from models.sampling import Sampler
+from models.states import State, StateCache
 
 DDIM = Sampler("ddim", noise_levels(100, "linear"))
 DPM = replace(DDIM, kind="dpmsolver++2m")

@@ -1,8 +1,9 @@
 import numpy as np
 
 from models.diffusion import alphas_cumprod, linear_betas
-from models.population import StateCache, sample_population
+from models.population import sample_population
 from models.sampling import Sampler
+from models.states import StateCache
 from search_spaces.ledger import Ledger
 from search_spaces.prefixes import charge
 

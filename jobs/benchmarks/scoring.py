@@ -42,8 +42,8 @@ from models.features import Classifier
 from models.frechet import Reference
 from models.moments import moments
 from models.noise import INIT
-from models.population import StateCache
 from models.sampling import Sampler
+from models.states import StateCache
 from models.supernet import Supernet
 from orchestration import ways
 from orchestration.execution import Execution
