@@ -26,7 +26,7 @@ from orchestration.supernet_description import read_description
 from orchestration.training import CHECKPOINTS, CODE, resumed, run_name
 from orchestration.training_fit import run_workers
 from orchestration.training_material import share
-from orchestration.training_state import Row, TrainingState, under
+from orchestration.training_state import Row, TrainingState
 
 ELBO = "elbo.json"
 MASK_CODE = (
@@ -177,13 +177,11 @@ def _save_network(
     asked: dict[str, Json],
 ) -> None:
     """Writes the averaged weights as a supernet of one width."""
-    from models.ema import Ema
     from orchestration.checkpoints import build_supernet, save_supernet
+    from orchestration.training_network import load_averages
 
     network = _network(config, data, supernet)
     built = build_supernet(network, (1.0,))
-    ema = Ema(built.full, config.train.ema_decay)
-    ema.load_state(dict(under("ema/", state.tensors)))
-    ema.copy_to(built.full)
+    load_averages(built.full, state)
     chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
     save_supernet(run.supernet, built.eval(), network, {**asked, "diffusion": chain})

@@ -40,7 +40,7 @@ def seconds_of(
 
 
 def fastest_s(
-    calls: Mapping[Name, Callable[[], None]],
+    calls: Mapping[Name, Callable[[], object]],
     clock: Callable[[], float] = time.perf_counter,
     device: str = "cpu",
     most: int | None = None,

@@ -1,5 +1,7 @@
 """The network that a configuration trains: its arguments, its precision, its averaged weights."""
 
+from torch import nn
+
 from models.ema import Ema
 from models.supernet import Supernet
 from orchestration.checkpoints import build_supernet
@@ -70,7 +72,12 @@ def averaged(
     supernet = build_supernet(
         network, config.supernet.widths, private_norms=config.supernet.private_norms
     )
-    ema = Ema(supernet, config.train.ema_decay)
-    ema.load_state(dict(under("ema/", state.tensors)))
-    ema.copy_to(supernet)
+    load_averages(supernet, state)
     return supernet
+
+
+def load_averages(network: nn.Module, state: TrainingState) -> None:
+    """Gives a network the averaged weights of its training."""
+    ema = Ema(network, 0.0)
+    ema.load_state(dict(under("ema/", state.tensors)))
+    ema.copy_to(network)
