@@ -8,9 +8,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
+from pathlib import Path
 
 from orchestration import data, pipeline, setting, signals
 from orchestration.config import to_yaml
+from orchestration.data import DataSet
 from orchestration.dry_run import check_features, check_network
 from orchestration.files import lock, write_bytes
 from orchestration.judge import ensure_judge, judged_setting
@@ -21,9 +23,9 @@ from orchestration.sweep_failures import Failures
 from orchestration.sweep_plan import PlannedSearch, supernets
 from orchestration.tracking import TrackedRun
 from orchestration.tracking_store import identity_of
+from orchestration.training import check_trained
 from orchestration.training_nodes import observe_nodes, this_node
 from orchestration.training_places import num_at_once
-from orchestration.weights import check_files
 
 Say = Callable[[str], None]
 
@@ -44,18 +46,26 @@ def find_settings(
         track: the sweep's run, below which trainings have theirs.
         say: takes lines of progress.
     """
-    for names, config in _by_data_set(searches, failures).values():
+    judged: dict[str, tuple[DataSet, Path]] = {}  # before hours of training, not after
+    for label, (names, config) in _by_data_set(searches, failures).items():
         if config.score.scorer == "network":
             with failures.of(names):
                 images = data.prepare(config.data, directory.run.cache, say)
                 check_network(config, images.header.shape, images.header.num_classes)
                 check_features(config, images.header)
-                check_files(config.features)  # now, not when hours of training are done
+                judged[label] = images, ensure_judge(config, images, directory.run.cache, say)
     _train_all(searches, directory, failures, track, say)
     found: dict[str, Setting] = {}
     for label, (names, config) in _by_data_set(searches, failures).items():
         with failures.of(names):
-            found[label] = _setting(config, directory, searches, label, say)
+            if config.score.scorer == "stub":
+                found[label] = setting.stub_setting(config)
+                continue
+            images, judge = judged[label]
+            name = next(s.supernet for s in searches if s.dataset == label)
+            folder = directory.supernet(name).supernet
+            check_trained(config, images.folder, folder)
+            found[label] = judged_setting(config, setting.baseline(config), folder, judge)
     return found
 
 
@@ -68,22 +78,6 @@ def _by_data_set(
         if planned.name not in failures.errors:
             found.setdefault(planned.dataset, ([], planned.config))[0].append(planned.name)
     return found
-
-
-def _setting(
-    config: Config,
-    directory: SweepDirectory,
-    searches: Sequence[PlannedSearch],
-    label: str,
-    say: Say,
-) -> Setting:
-    if config.score.scorer == "stub":
-        return setting.stub_setting(config)
-    images = data.prepare(config.data, directory.run.cache, say)
-    judge = ensure_judge(config, images, directory.run.cache, say)
-    planned = next(s for s in searches if s.dataset == label)
-    folder = directory.supernet(planned.supernet).supernet
-    return judged_setting(config, setting.baseline(config), folder, judge)
 
 
 def _train_all(

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from orchestration.config import Config, decisive, fingerprint
-from orchestration.data import read_header
-from orchestration.errors import MachineError
+from orchestration.data import class_counts, read_header
+from orchestration.errors import DataError, MachineError
 from orchestration.files import (
     MANIFEST,
     Json,
@@ -87,12 +87,15 @@ def train(
 
     Raises:
         Diverged: a loss is not finite.
-        DataError: the data, or a supernet that is already there, are damaged.
+        DataError: the data, or a supernet that is already there, are damaged; or it was trained
+            on other data, or otherwise.
         MachineError: too few CPUs or GPUs, storage that is not shared, a full disk, workers that
             keep dying.
     """
     asked = _asked(config, data_folder)
-    if not _is_trained(out / SUPERNET, asked):
+    if (out / SUPERNET).exists():
+        check_trained(config, data_folder, out / SUPERNET)
+    else:
         folder = out / CHECKPOINTS / run_name(asked)
         state = resumed(folder)
         if state is None or state.iteration < config.train.iterations:
@@ -124,13 +127,17 @@ def run_name(asked: dict[str, Json], files: tuple[str, ...] = CODE) -> str:
     return hashlib.sha256(content).hexdigest()[:12]
 
 
-def _is_trained(folder: Path, asked: dict[str, Json]) -> bool:
-    """Whether `folder` holds the supernet that is asked for; DataError if it is damaged."""
-    if not (folder / MANIFEST).exists():
-        return False
+def check_trained(config: Config, data_folder: Path, folder: Path) -> None:
+    """Raises DataError where `folder` does not hold the supernet that is asked for."""
     check_manifest(folder)
     meta = read_description(folder)["meta"]
-    return all(meta.get(key) == value for key, value in asked.items())
+    for what, value in _asked(config, data_folder).items():
+        if meta.get(what) != value:
+            changed = "data" if what == "data" else "settings of training"
+            raise DataError(
+                f"{folder} was trained with other {changed}: expected those of then, or another"
+                " --out, where one is trained anew"
+            )
 
 
 def resumed(folder: Path) -> TrainingState | None:
@@ -156,4 +163,6 @@ def _publish(
         facts = {name: getattr(header, name) for name in ("name", "variables", "mean", "std")}
         meta["windows"] = {key: list(v) if key != "name" else v for key, v in facts.items()}
     network = network_arguments(config, header.shape, header.num_classes)
+    if "num_classes" in network:  # to be sampled as the data are
+        meta["class_counts"] = list(class_counts(data_folder))
     save_supernet(out / SUPERNET, supernet, network, meta, config.supernet.private_norms)

@@ -1,6 +1,8 @@
 """Training through Ray: workers in processes of their own, one of them killed."""
 
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -138,17 +140,19 @@ def test_a_finished_training_returns_at_once(two_workers, digits, monkeypatch):
     assert train(load("train.num_workers=2"), digits, out, None) == rows
 
 
-def test_another_configuration_trains_anew(two_workers, digits, monkeypatch):
-    started = []
-
-    def fit(*_):
-        started.append(True)
-        raise MachineError("stop here")
-
-    monkeypatch.setattr(training, "fit", fit)
-    with pytest.raises(MachineError, match="stop here"):
-        train(load("train.num_workers=2", "train.seed=1"), digits, two_workers[0], None)
-    assert started
+def test_a_finished_supernet_of_something_else_is_refused_and_stays(
+    two_workers, digits, monkeypatch, tmp_path
+):
+    out, rows = two_workers
+    monkeypatch.setattr(training, "fit", None)
+    with pytest.raises(DataError, match="with other settings of training: expected .* another"):
+        train(load("train.num_workers=2", "train.seed=1"), digits, out, None)
+    others = shutil.copytree(digits, tmp_path / "others")
+    manifest = json.loads((others / "manifest.json").read_text())
+    (others / "manifest.json").write_text(json.dumps({**manifest, "notes": {"another": 1}}))
+    with pytest.raises(DataError, match="with other data: expected .* another --out"):
+        train(load("train.num_workers=2"), others, out, None)
+    assert train(load("train.num_workers=2"), digits, out, None) == rows
 
 
 def test_a_damaged_supernet_is_not_taken_for_a_finished_one(two_workers, digits):
