@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--label",
         type=int,
         metavar="N",
-        help="class of all images, from 0 (default: the classes in turn, if there are any)",
+        help="class of all images, from 0 (default: classes as in the data, if there are any)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
 

@@ -151,6 +151,19 @@ def load_arrays(folder: Path) -> tuple[np.ndarray, np.ndarray | None]:
     return np.concatenate(images), np.concatenate(labels) if labels else None
 
 
+def class_counts(folder: Path) -> tuple[int, ...] | None:
+    """How many images of each class a prepared data set has; None where there are no labels.
+
+    Raises:
+        DataError: a shard is missing, damaged or not the one that was written.
+    """
+    header = read_header(folder)
+    if header.num_classes is None:
+        return None
+    labels = [_read_shard(path, ["label"])["label"].to_numpy() for path in _checked_shards(folder)]
+    return tuple(np.bincount(np.concatenate(labels), minlength=header.num_classes).tolist())
+
+
 def ray_dataset(folder: Path) -> "ray.data.Dataset":
     """The same as a Ray Dataset with columns `image` and `label`, a block a shard, in order.
 
@@ -203,8 +216,8 @@ def _checked_shards(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def _read_shard(path: Path) -> pa.Table:
+def _read_shard(path: Path, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(path, page_checksum_verification=True)
+        return pq.read_table(path, columns=columns, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} is damaged: {error}; expected a parquet of images") from error

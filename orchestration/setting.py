@@ -217,13 +217,23 @@ def conditioning(
     Raises:
         ConfigError: a label is given that is none of its classes.
     """
-    num_classes = read_description(supernet_folder)["network"].get("num_classes")
+    description = read_description(supernet_folder)
+    num_classes = description["network"].get("num_classes")
+    counts = description["meta"].get("class_counts")
     if label is not None and label not in range(num_classes or 0):
         classes = f"0 to {num_classes - 1}" if num_classes else "none"
         raise ConfigError(
             f"label: got {label}, expected {classes}, the classes that {supernet_folder} knows"
         )
-    return None if num_classes is None else Conditioning(num_classes, schedule.guidance, label)
+    if label is not None and counts is not None and not counts[label]:
+        raise ConfigError(
+            f"label: got {label}, of which {supernet_folder} has seen no image, expected one of"
+            f" {', '.join(str(i) for i, count in enumerate(counts) if count)}"
+        )
+    if num_classes is None:
+        return None
+    counts = None if counts is None else tuple(counts)
+    return Conditioning(num_classes, schedule.guidance, label, counts)
 
 
 def execution(config: Config) -> Execution:

@@ -1,5 +1,7 @@
 """Labels by position, and guidance by its formula and by its calls."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 
@@ -32,6 +34,33 @@ def test_every_class_comes_equally_often():
     assert Conditioning(10).labels(range(50)).bincount().tolist() == [5] * 10
 
 
+def by_highest_average(counts, length):
+    """Sainte-Lague's rule as parliaments apply it, seat by seat."""
+    seats, order = [0] * len(counts), []
+    for _ in range(length):
+        best = max(range(len(counts)), key=lambda c: (Fraction(counts[c], 2 * seats[c] + 1), -c))
+        seats[best] += 1
+        order.append(best)
+    return order
+
+
+@pytest.mark.parametrize("counts", [(9, 1), (1, 5, 0, 3), (6, 6, 6), (1, 1, 1, 97), (4,)])
+def test_classes_come_as_often_as_in_the_data(counts):
+    told = Conditioning(len(counts), counts=counts)
+    order = by_highest_average(counts, 300)
+    assert told.labels(range(300)).tolist() == order
+    assert told.labels(range(70, 90)).tolist() == order[70:90]
+    total = sum(counts)
+    later = told.labels(range(20 * total, 21 * total))
+    assert later.bincount(minlength=len(counts)).tolist() == list(counts)
+
+
+def test_equal_counts_are_none():
+    images = range(3, 5000)
+    equal = Conditioning(7, counts=(3,) * 7).labels(images)
+    assert torch.equal(equal, Conditioning(7).labels(images))
+
+
 def test_guidance_1_is_one_call_with_the_labels_alone():
     network = Noting()
     output = Conditioning(3).predict(network, X, T, range(1, 5))
@@ -50,8 +79,13 @@ def test_guidance_is_two_calls_of_the_same_shape(guidance):
 
 
 @pytest.mark.parametrize(
-    "bad", [(0,), (3, 0.0), (3, -1.0), (3, float("nan")), (3, 1.0, 3), (3, 1.0, -1)]
-)
+    "bad",
+    [
+        (0,), (3, 0.0), (3, -1.0), (3, float("nan")), (3, 1.0, 3), (3, 1.0, -1),
+        (3, 1.0, None, (1, 2)), (2, 1.0, None, (0, 0)), (2, 1.0, None, (3, -1)),
+        (2, 1.0, 1, (4, 0)),
+    ],
+)  # fmt: skip
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match="expected"):
         Conditioning(*bad)

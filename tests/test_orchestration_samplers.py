@@ -1,6 +1,7 @@
 """Every chain and sampler from training to the front, in this process: sample, score, search."""
 
 import json
+import shutil
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, UNet2DModel
 from safetensors.torch import save_file
+from sklearn.datasets import load_digits
 from stub_search import InProcessPool, generations, records_of
 
 from jobs import cli, sample, schedule_arguments, score
@@ -240,13 +242,27 @@ def test_the_second_call_is_counted(runs, extractor):
     assert found[3.0].best_savings >= 0
 
 
-def test_labels_in_turn_or_one_given(runs):
+def test_labels_as_often_as_in_the_data_or_one_given(runs):
     folder, base = runs / "conditional" / "supernet", setting.baseline(load("conditional"))
+    told = setting.conditioning(base, folder)
+    target = load_digits().target
+    np.testing.assert_array_equal(told.labels(range(1797)).bincount(), np.bincount(target))
+    labels = told.labels(range(20)).numpy()
     in_turn = sample_images(base, folder, 5, 20)
     threes = sample_images(base, folder, 5, 20, label=3)
-    np.testing.assert_array_equal(threes[[3, 13]], in_turn[[3, 13]])
-    others = [k for k in range(20) if k % 10 != 3]
-    assert (np.abs(threes - in_turn).max((1, 2, 3))[others] > 1e-4).all()
+    np.testing.assert_array_equal(threes[labels == 3], in_turn[labels == 3])
+    assert (np.abs(threes - in_turn).max((1, 2, 3))[labels != 3] > 1e-4).all()
+
+
+def test_a_class_without_images_is_neither_sampled_nor_to_be_asked_for(runs, tmp_path):
+    folder, base = tmp_path / "supernet", setting.baseline(load("conditional"))
+    shutil.copytree(runs / "conditional" / "supernet", folder)
+    description = read_description(folder)
+    description["meta"]["class_counts"][7] = 0
+    write_json(folder / "supernet.json", description)
+    assert 7 not in setting.conditioning(base, folder).labels(range(500))
+    with pytest.raises(ConfigError, match="got 7, of which .* no image, expected one of 0,"):
+        setting.conditioning(base, folder, 7)
 
 
 def test_guidance_1_is_the_conditional_network_alone(runs):
@@ -255,7 +271,8 @@ def test_guidance_1_is_the_conditional_network_alone(runs):
     network = UNet2DModel.from_pretrained(folder)
     scheduler = DDIMScheduler(1000)
     scheduler.set_timesteps(5)
-    x, labels = normal(5, range(20), INIT, (1, 8, 8)), torch.arange(20) % 10
+    x = normal(5, range(20), INIT, (1, 8, 8))
+    labels = setting.conditioning(base, folder).labels(range(20))
     with torch.no_grad():
         for t in scheduler.timesteps:
             output = network(x, t, class_labels=labels).sample
