@@ -6,6 +6,7 @@ resumes. The scoring actors are shared by all searches, or each search has its o
 either way the driver's pool measures the plans before and scores the fronts after.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -41,7 +42,7 @@ from orchestration.trial import OwnActors, Trial, run_searches
 
 Say = Callable[[str], None]
 
-# Of the searches that go through shared actors: while one thinks, another one's work is there.
+# That each would keep the shared actors busy alone: while one thinks, the other's work is there.
 SEARCHES_AN_ACTOR = 2
 
 
@@ -74,6 +75,11 @@ class Attempt:
     def batch_size(self) -> int:
         """Images a task."""
         return self.planned.config.score.batch_size
+
+    @property
+    def num_batches(self) -> int:
+        """Of the images that a candidate is scored on: actors that it keeps busy."""
+        return math.ceil(self.planned.config.search.num_images / self.batch_size)
 
     def pool(self, actors: Sequence[ActorHandle]) -> Pool:
         """Its own scorers on these actors."""
@@ -168,7 +174,7 @@ def _work(
         return
     nodes = observe()
     placement = place(config, nodes)
-    at_once = min(len(attempts), SEARCHES_AN_ACTOR * placement.num_actors)
+    at_once = num_at_once([a.num_batches for a in attempts], placement.num_actors)
     is_shared = config.sweep.actors == "shared"
     patience_s = config.ray.patience_s
     with ExitStack() as pools:
@@ -190,6 +196,18 @@ def _work(
             say(f"front   {number}/{len(found)}   {attempt.name}")
             with failures.of([attempt.name]):
                 _write(attempt, attempt.pool(actors))
+
+
+def num_at_once(num_batches: Sequence[int], num_actors: int) -> int:
+    """How many searches go through shared actors together.
+
+    An actor holds networks and states for each of them, so they are no more than keep it busy.
+
+    Args:
+        num_batches: of each search that is left.
+        num_actors: that they share.
+    """
+    return min(len(num_batches), SEARCHES_AN_ACTOR * math.ceil(num_actors / min(num_batches)))
 
 
 def _attempt(planned: PlannedSearch, directory: SweepDirectory, chosen: Setting) -> Attempt:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 from orchestration.data import look
 from orchestration.dry_run import describe_features, describe_search, training_lines
-from orchestration.errors import StepwiseError
 from orchestration.sweep_directory import SweepDirectory, check_same
 from orchestration.sweep_plan import PlannedSearch, planned_searches, supernets
 from orchestration.sweep_sections import SweepConfig
 
 
-def plan_sweep(config: SweepConfig, directory: SweepDirectory) -> tuple[str, list[StepwiseError]]:
+def plan_sweep(config: SweepConfig, directory: SweepDirectory) -> tuple[str, list[Exception]]:
     """The plan in lines, and why data sets cannot be used.
 
     Raises:
@@ -31,13 +30,13 @@ def plan_sweep(config: SweepConfig, directory: SweepDirectory) -> tuple[str, lis
         f" = {len(searches)} searches ({done} done), {len(nets)} supernets ({trained} trained),"
         f" {'shared actors' if config.sweep.actors == 'shared' else 'actors of their own'}",
     ]
-    errors: list[StepwiseError] = []
+    errors: list[Exception] = []
     for label in labels:
         of_it = [s for s in searches if s.dataset == label]
         lines.append(f"{label}:")
         try:
             lines += [f"  {line}" for line in _describe(of_it, directory)]
-        except StepwiseError as error:
+        except Exception as error:  # as of a sweep: it fails alone, whatever it is
             errors.append(error)
             lines.append(f"  cannot be used: {error}")
     return "\n".join(lines), errors

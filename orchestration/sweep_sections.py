@@ -21,6 +21,9 @@ OF_THE_WHOLE = ("tracking", "ray", "sweep")
 OF_ALL_ACTORS = ("actors", "actors_per_gpu", "device")
 """Keys of `score` that no data set has for itself: one pool of actors."""
 
+OF_ALL_SEARCHES = ("cost",)
+"""Keys of `search` that no data set has for itself: all savings are on one axis."""
+
 VARIED = {"seed": "seeds", "optimizer": "optimizers"}
 """Keys of `search` that lists of `sweep` set, and their names there."""
 
@@ -65,6 +68,10 @@ class Sweep(Section):
             if isinstance(score, dict) and key in score:
                 expected = f"nothing: score.{key} is of the whole sweep"
                 raise wrong(f"{place}.score.{key}", score[key], expected)
+        for key in OF_ALL_SEARCHES:
+            if isinstance(search, dict) and key in search:
+                expected = f"nothing: search.{key} is of the whole sweep"
+                raise wrong(f"{place}.search.{key}", search[key], expected)
         for key, values in VARIED.items():
             if isinstance(search, dict) and key in search:
                 expected = f"nothing: sweep.{values} sets it"

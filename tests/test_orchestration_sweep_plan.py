@@ -5,6 +5,7 @@ import pytest
 from orchestration.config import load, to_yaml
 from orchestration.errors import ConfigError
 from orchestration.sections import Config
+from orchestration.sweep import num_at_once
 from orchestration.sweep_plan import load_sweep, planned_searches, supernets
 from orchestration.sweep_sections import SweepConfig
 
@@ -98,6 +99,8 @@ def test_yaml_and_back_gives_an_equal_sweep(planned, tmp_path):
         ("sweep.data=[{label: a/b}]", 'sweep.data[0].label: got "a/b", expected letters, digits'),
         ("sweep.data=[{ray: {}}]", "sweep.data[0].ray: got {}, expected nothing: ray.* is of the"),
         ("sweep.data=[{search: {seed: 1}}]", "sweep.data[0].search.seed: got 1, expected nothing"),
+        ("sweep.data=[{search: {cost: macs}}]",
+         "sweep.data[0].search.cost: got \"macs\", expected nothing: search.cost is of the whole"),
         ("sweep.data=[{score: {actors: 1}}]", "sweep.data[0].score.actors: got 1, expected noth"),
         ("sweep.data=[{score: {device: cpu}}]", "sweep.data[0].score.device: got \"cpu\", expect"),
         ("sweep.data=[{}, {label: b, network: {head_sise: 8}}]",
@@ -110,3 +113,17 @@ def test_a_mistake_is_one_line_with_its_place(planned, override, line):
     with pytest.raises(ConfigError) as caught:
         planned(override)
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("num_batches", "num_actors", "expected"),
+    [
+        ([10] * 200, 2, 2),  # each keeps ten busy
+        ([10] * 200, 64, 14),  # seven do, and as many again
+        ([10, 10, 1], 3, 3),  # the last keeps but one busy
+        ([4] * 9, 8, 4),
+        ([4], 8, 1),
+    ],
+)
+def test_searches_at_once_are_no_more_than_keep_the_actors_busy(num_batches, num_actors, expected):
+    assert num_at_once(num_batches, num_actors) == expected
