@@ -56,23 +56,25 @@ def use_plan(config: Config, chosen: Setting, pool: Pool, path: Path) -> None:
         MachineError: it is of another device, which would give other bits.
     """
     found = read_ways(path, chosen.macs)
-    check_device(path, pool.one("hardware"))
+    different = other_device(path, pool.one("hardware"))
+    if different is not None:
+        raise MachineError(
+            f"{different}, which gives other bits; expected the same (see score.device and"
+            " ray.accelerator_type), or another --out"
+        )
     use_ways(config, chosen, pool, found)
 
 
-def check_device(path: Path, hardware: Mapping[str, str | bool]) -> None:
-    """Holds the device that scores against that of a plan.
+def other_device(path: Path, hardware: Mapping[str, str | bool]) -> str | None:
+    """How the device that scores differs from that of a plan; None where it does not.
 
     Only GPUs are told apart, from CPUs and from each other; plans of CPUs don't name them.
     """
     expected = read_json(path).get("gpu")
     found = hardware["processor"] if "device" in hardware else None
-    if found != expected:
-        raise MachineError(
-            f"{path} is of {_device_name(expected)}, but scoring runs on {_device_name(found)},"
-            " which gives other bits; expected the same (see score.device and"
-            " ray.accelerator_type), or another --out"
-        )
+    if found == expected:
+        return None
+    return f"{path} is of {_device_name(expected)}, but scoring runs on {_device_name(found)}"
 
 
 def _device_name(gpu: str | bool | None) -> str:

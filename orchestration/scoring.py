@@ -15,7 +15,7 @@ from orchestration.judge import ensure_judge, judged_setting
 from orchestration.latency import time_schedules
 from orchestration.members import Member
 from orchestration.placement import observe, place
-from orchestration.plan import read_latency, use_plan
+from orchestration.plan import other_device, read_latency, use_plan
 from orchestration.pool import Pool, start_pool
 from orchestration.results import score_again
 from orchestration.rundir import RunDirectory
@@ -160,7 +160,12 @@ def score_schedules(
     problem = Problem(chain, setting.space(config), chosen.macs, config.search, latency)
     with scoring_pool(config, chosen, say) as pool:
         if plan.exists():
-            use_plan(config, chosen, pool, plan)
+            different = other_device(plan, pool.one("hardware"))
+            if different is None or config.search.cost == "latency":
+                use_plan(config, chosen, pool, plan)
+            else:
+                say(f"score   {different}: each width runs in the plainest way")
+                latency = None
         members, facts = score_again(config, chosen, problem, pool, schedules, num_images, say)
         if timed:
             of_key = {m["key"]: s for m, s in zip(members, schedules, strict=True)}

@@ -1,6 +1,7 @@
 """Devices, told or faked: no test here needs a GPU, and none shows that one would work."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from models.sampling import Sampler
 from orchestration import machine, stopwatch
 from orchestration.errors import MachineError
 from orchestration.files import write_json
-from orchestration.plan import check_device
+from orchestration.plan import other_device, use_plan
 from orchestration.scoring_actors import OF_MEMORY, ScorerActor, check_alike
 
 CPU = {"processor": "one", "has_bfloat16": False, "machine": "x86_64", "torch": "2"}
@@ -95,15 +96,19 @@ def test_a_plan_is_followed_on_its_own_device_alone(tmp_path):
     for gpu in (None, "NVIDIA T4"):
         plans[gpu] = tmp_path / f"{gpu}.json"
         write_json(plans[gpu], {"gpu": gpu} if gpu else {})
-    check_device(plans[None], CPU)
-    check_device(plans[None], {**CPU, "processor": "another"})
-    check_device(plans["NVIDIA T4"], GPU)
-    with pytest.raises(MachineError, match=r"is of CPUs, but scoring runs on GPUs \(NVIDIA T4\)"):
-        check_device(plans[None], GPU)
-    with pytest.raises(MachineError, match=r"is of GPUs \(NVIDIA T4\), but scoring runs on CPUs"):
-        check_device(plans["NVIDIA T4"], CPU)
-    with pytest.raises(MachineError, match="expected the same .see score.device"):
-        check_device(plans["NVIDIA T4"], {**GPU, "processor": "NVIDIA A100"})
+    assert other_device(plans[None], CPU) is None
+    assert other_device(plans[None], {**CPU, "processor": "another"}) is None
+    assert other_device(plans["NVIDIA T4"], GPU) is None
+    on_cpus, on_gpus = plans[None], plans["NVIDIA T4"]
+    found = other_device(on_cpus, GPU)
+    assert found == f"{on_cpus} is of CPUs, but scoring runs on GPUs (NVIDIA T4)"
+    found = other_device(on_gpus, CPU)
+    assert found == f"{on_gpus} is of GPUs (NVIDIA T4), but scoring runs on CPUs"
+    assert other_device(on_gpus, {**GPU, "processor": "NVIDIA A100"}).endswith("(NVIDIA A100)")
+    pool = SimpleNamespace(one=lambda method: GPU)
+    write_json(on_cpus, {"ways": {}})
+    with pytest.raises(MachineError, match="other bits; expected the same .see score.device"):
+        use_plan(None, SimpleNamespace(macs={}), pool, on_cpus)
 
 
 def test_noise_is_made_on_the_host_whatever_the_device(monkeypatch):
