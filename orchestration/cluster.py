@@ -22,10 +22,13 @@ CONNECT_TIMEOUT_S = 10
 # Ray gives its own processes 30 seconds, which a busy machine may exceed the first time.
 START_ATTEMPTS = 3
 
-QUIET = {
+OF_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # A failed batch fails what waits for it too; the first to be asked for is raised and told.
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",
+    # A job's own variables are in our environment, and what we ask for repeats them as they are;
+    # Ray would refuse a name that is there twice.
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
 
 @contextmanager
@@ -42,7 +45,7 @@ def cluster(config: Config) -> Iterator[None]:
     _check_answers(address)
     # Ray reads these when it starts, and workers on this machine inherit them; what the user has
     # set is left alone. A runtime environment would keep workers from starting early.
-    for name, value in {**QUIET, **ENVIRONMENT}.items():
+    for name, value in {**OF_RAY, **ENVIRONMENT}.items():
         os.environ.setdefault(name, value)
     runtime: dict[str, object] = {}
     if address != "local":

@@ -13,6 +13,8 @@ from orchestration.weights import check_files, weights_place
 from orchestration.window_formats import WindowHeader
 from orchestration.windows import check_count, check_counts
 
+MIN_IMAGES = 4  # two halves, each with a covariance
+
 
 def check_network(
     config: Config, shape: tuple[int, int, int], num_classes: int | None = None
@@ -43,8 +45,8 @@ def check_network(
 def check_features(config: Config, header: Header | WindowHeader) -> None:
     """Raises ConfigError where quality can't be told of these data.
 
-    That is where the features need labels and the data have none; or, of time series, where there
-    are not as many windows as are asked for.
+    That is where the features need labels and the data have none, or where there are too few
+    images; or, of time series, where there are not as many windows as are asked for.
     """
     if isinstance(header, WindowHeader):
         check_counts(config, header)
@@ -55,6 +57,11 @@ def check_features(config: Config, header: Header | WindowHeader) -> None:
         raise ConfigError(
             f"features.name: got \"classifier\", which learns labels, but the images of"
             f" {header.name} {found}; expected features.name=efficientnet, which needs none"
+        )
+    if header.count < MIN_IMAGES:
+        raise ConfigError(
+            f"data.name: got {header.count} images of {header.name}, expected at least"
+            f" {MIN_IMAGES}, to tell two halves of them apart by"
         )
 
 

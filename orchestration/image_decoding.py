@@ -69,8 +69,9 @@ def decode(content: Path | bytes) -> tuple[np.ndarray, tuple[str, ...]]:
             notes.append(FROM_16_BITS)
             pixels = _to_8_bits(np.asarray(image))
         elif image.has_transparency_data:
-            notes.append(OVER_WHITE)
-            pixels = _over_white(image.convert("LA" if image.mode in GREY else "RGBA"))
+            values = np.asarray(image.convert("LA" if image.mode in GREY else "RGBA"))
+            notes += [OVER_WHITE] if values[..., -1].min() < 255 else []
+            pixels = _over_white(values)
         else:
             pixels = np.asarray(image.convert("L" if image.mode in GREY else "RGB"))
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
@@ -129,9 +130,9 @@ def _to_8_bits(values: np.ndarray) -> np.ndarray:
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _over_white(image: Image.Image) -> np.ndarray:
+def _over_white(values: np.ndarray) -> np.ndarray:
     """LA or RGBA without the alpha: (H, W) or (H, W, 3)."""
-    values = np.asarray(image).astype(np.uint32)
+    values = values.astype(np.uint32)
     color, alpha = values[..., :-1], values[..., -1:]
     laid = (color * alpha + 255 * (255 - alpha) + 127) // 255
     return laid.astype(np.uint8).squeeze(-1) if laid.shape[-1] == 1 else laid.astype(np.uint8)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from commands import CONFIGS, run
 
-from orchestration.cluster import QUIET
+from orchestration.cluster import OF_RAY
 from orchestration.environment import ENVIRONMENT
 
 TESTS = Path(__file__).parent
 
 # Workers inherit what the driver has
-os.environ.update({**QUIET, **ENVIRONMENT, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"})
+os.environ.update({**OF_RAY, **ENVIRONMENT, "PYTHONPATH": f"{TESTS}:{TESTS.parent}"})
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@ import socket
 
 import pytest
 import ray
+from ray.runtime_env.runtime_env import _merge_runtime_env
 
 from orchestration import cluster as module
 from orchestration import config as configs
@@ -64,6 +65,16 @@ def test_every_process_has_one_thread_unless_told_otherwise(asked, listener, mon
     with cluster(load(f"ray.address={listener}")):
         variables = asked[-2]["runtime_env"]["env_vars"]
         assert (variables["OMP_NUM_THREADS"], variables["MKL_NUM_THREADS"]) == ("1", "3")
+
+
+def test_a_job_may_set_variables_that_workers_are_given(asked, listener, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # by the job's own environment
+    monkeypatch.delenv("RAY_OVERRIDE_JOB_RUNTIME_ENV", raising=False)
+    with cluster(load(f"ray.address={listener}")):
+        job = {"env_vars": {"OMP_NUM_THREADS": "2", "MINE": "1"}, "working_dir": "gcs://job.zip"}
+        ours, overrides = asked[0]["runtime_env"], os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"]
+        merged = _merge_runtime_env(job, ours, override=overrides == "1")
+    assert merged["env_vars"]["OMP_NUM_THREADS"] == "2" and merged["env_vars"]["MINE"] == "1"
 
 
 def test_what_fails_while_it_is_used_is_not_taken_for_the_clusters_fault(asked):

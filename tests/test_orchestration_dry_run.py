@@ -82,7 +82,7 @@ def test_a_folder_of_ones_own_takes_one_switch_and_is_described(tmp_path):
 
 
 def test_images_that_do_not_fit_the_network_are_told_with_what_to_set(tmp_path):
-    own = pictures(tmp_path, 15, "a/1.png", "b/1.png")
+    own = pictures(tmp_path, 15, "a/1.png", "a/2.png", "b/1.png", "b/2.png")
     with pytest.raises(ConfigError, match="image_size 15: .*set data.image_size=16 "):
         plan(load(*own), tmp_path / "run", trains=True, searches=True)
     config = load(*own, "data.image_size=16", "data.fit=pad", "data.channels=1")
@@ -103,6 +103,13 @@ def test_features_of_another_kind_need_no_labels():
     header = Header("folder", 9, (3, 16, 16), None)
     features = SimpleNamespace(name="efficientnet")
     assert check_features(SimpleNamespace(features=features), header) is None
+
+
+def test_so_few_images_that_no_two_halves_can_be_compared_are_refused():
+    config = SimpleNamespace(features=SimpleNamespace(name="efficientnet"))
+    assert check_features(config, Header("folder", 4, (3, 16, 16), None)) is None
+    with pytest.raises(ConfigError, match="got 3 images of folder, expected at least 4"):
+        check_features(config, Header("folder", 3, (3, 16, 16), None))
 
 
 @pytest.mark.parametrize(("file", "size"), [("fashion-mnist", (1, 28)), ("blue-marble", (3, 32))])

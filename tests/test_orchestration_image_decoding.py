@@ -84,6 +84,8 @@ def test_transparent_pixels_lie_over_white():
     check(encode(Image.fromarray(color)), over_white(COLOR, alpha), OVER_WHITE)
     check(encode(Image.fromarray(grey)), over_white(GREY, alpha), OVER_WHITE)
     assert decode(encode(Image.fromarray(color)))[0][:, 0, 0].tolist() == [255] * 3
+    opaque = np.dstack([COLOR, np.full((5, 7), 255, np.uint8)])
+    check(encode(Image.fromarray(opaque)), COLOR)
 
 
 def test_a_transparent_colour_and_a_transparent_entry_of_a_palette_do_too():
