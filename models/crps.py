@@ -9,6 +9,12 @@ entries of all windows
 
 All samples equal to one value make it that of a point forecast: sum |q - x| / sum |x|.
 
+Of few samples it is least for a forecast that is too narrow, since their quantiles are. What
+learns from few goes by the fair one (Ferro 2014, "Fair scores for ensemble forecasts"), whose mean
+does not depend on their number: with all means over samples, s != s',
+
+    fair CRPS = sum (mean |x_s - x| - 1/2 mean |x_s - x_s'|) / sum |x|
+
 A window is a row of sums; rows of windows add up. Entries that are not scored hold no truth and
 are never looked at.
 """
@@ -22,8 +28,8 @@ from models.intervals import Replicates
 from models.moments import NonFiniteFeatures
 
 LEVELS = np.arange(1, 20) / 20
-COLUMNS = ("pinball", "magnitude", "absolute", "squared", "entries")
-PINBALL, MAGNITUDE, ABSOLUTE, SQUARED, ENTRIES = range(len(COLUMNS))
+COLUMNS = ("pinball", "magnitude", "absolute", "squared", "entries", "fair")
+PINBALL, MAGNITUDE, ABSOLUTE, SQUARED, ENTRIES, FAIR = range(len(COLUMNS))
 
 
 class Errors(NamedTuple):
@@ -42,8 +48,8 @@ def window_sums(samples: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> n
         scored: bool (n, ...), the entries that count.
 
     Returns:
-        float64 (n, 5): the mean over levels of 2 sum |(q - x) (1[x <= q] - a)|, sum |x|, and of
-        the medians sum |error| and sum error^2, and the number of entries.
+        float64 (n, 6): the mean over levels of 2 sum |(q - x) (1[x <= q] - a)|, sum |x|, of the
+        medians sum |error| and sum error^2, the number of entries, and the fair CRPS's sum.
 
     Raises:
         NonFiniteFeatures: a sample of a scored entry, or its truth, is NaN or infinite.
@@ -62,16 +68,40 @@ def window_sums(samples: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> n
         quantiles = np.quantile(drawn, LEVELS, axis=0)
         pinball = 2 * np.abs((quantiles - x) * ((x <= quantiles) - levels)).sum(1)
         error = np.median(drawn, axis=0) - x
-        row[:] = pinball.mean(), np.abs(x).sum(), np.abs(error).sum(), (error**2).sum(), len(x)
+        row[:] = (
+            pinball.mean(), np.abs(x).sum(), np.abs(error).sum(), (error**2).sum(), len(x),
+            _fair(drawn, x),
+        )  # fmt: skip
     return rows
 
 
 def crps(rows: np.ndarray) -> float:
-    """Of all windows together, rows (n, 5) of `window_sums`; ValueError where no entry counts."""
+    """Of all windows together, rows (n, 6) of `window_sums`; ValueError where no entry counts."""
+    return _relative(rows, PINBALL)
+
+
+def fair_crps(rows: np.ndarray) -> float:
+    """The fair one, as `crps`."""
+    return _relative(rows, FAIR)
+
+
+def _relative(rows: np.ndarray, column: int) -> float:
     total = rows.sum(0)
     if not total[MAGNITUDE] > 0:
         raise ValueError("CRPS needs scored entries that are not all 0")
-    return float(total[PINBALL] / total[MAGNITUDE])
+    return float(total[column] / total[MAGNITUDE])
+
+
+def _fair(drawn: np.ndarray, x: np.ndarray) -> float:
+    """Samples (S, n) against values (n,); of one sample the absolute error."""
+    number = len(drawn)
+    error = np.abs(drawn - x).mean(0).sum()
+    if number == 1:
+        return float(error)
+    # sum over pairs of |x_s - x_s'| by the order statistics
+    turns = 2 * np.arange(number) - number + 1
+    pairs = (turns[:, None] * np.sort(drawn, axis=0)).sum()
+    return float(error - pairs / (number * (number - 1)))
 
 
 def errors(rows: np.ndarray) -> Errors:

@@ -97,7 +97,7 @@ ADDED: dict[str, Json] = {
     "mask.draws": "pivotal",
     "mask.masks": 16,
     "mask.rate": 0.1,
-    "mask.updates": 20,
+    "mask.updates": 2000,
     "mask.ramp": [0.0, 0.6],
     "mask.evaluations": None,
     "mask.elbo_share": 0.2,

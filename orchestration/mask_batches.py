@@ -1,8 +1,9 @@
 """What a worker's rows of an iteration are, in learning a mask: images, or windows with gaps.
 
 The rows of an image follow each other, one for each pass over it, with the same noise. Of windows
-entries are hidden as in training (`training_windows`): a share of what was recorded, drawn evenly
-from [0, 1). The rows of a window have the same ones hidden, and are told the rest.
+entries are hidden: where weights learn, as in training (`training_windows`), a share of what was
+recorded, drawn evenly from [0, 1); else the share that is hidden where quality is told. The rows
+of a window have the same ones hidden, and are told the rest.
 """
 
 from dataclasses import dataclass
@@ -99,8 +100,12 @@ def window_rows(
     seed: int,
     iteration: int,
     batch_size: int,
+    hidden_share: float | None = None,
 ) -> Rows:
-    """Rows of windows, arguments as those of `image_rows`; positions follow each other."""
+    """Rows of windows, arguments as those of `image_rows`; positions follow each other.
+
+    `hidden_share` of what was recorded is hidden; None draws it.
+    """
     of_window = positions // passes
     if not len(positions):
         nothing = torch.zeros(0, *windows.shape, device=windows.device)
@@ -115,6 +120,7 @@ def window_rows(
         batch_size=batch_size,
         widths=(1.0,),
         num_train_timesteps=1,  # the levels are the mask's
+        hidden_share=hidden_share,
     )
     mine = (of_window - first).to(windows.device)
     return Rows(

@@ -3,8 +3,10 @@
 An iteration evaluates the network on a batch: one row an image at levels spread evenly over the
 candidates where the weights are frozen; else two rows an image, each at a step kept by one of two
 masks, on the same noise, and the weights learn from them (Zhang et al., ICML 2024: weights and
-mask together). Then s takes `mask.updates` steps. All workers hold the same s: what they add to
-the error curve is summed. Of windows of time series all that counts are hidden entries.
+mask together). s takes its `mask.updates` steps as the weights learn, the same number in each
+iteration; of a network that is frozen, when all of the error curve is known. All workers hold the
+same s: what they add to the error curve is summed. Of windows of time series all that counts are
+hidden entries.
 
 As in `training_loop`, randomness is a function of position, and a resumed learning ends with the
 same bits.
@@ -33,6 +35,9 @@ from orchestration.training_windows import Windows
 
 SHOWN = 60
 """How often s is noted for the heat map."""
+TUNED_RATE = 0.1
+"""Of `train.learning_rate`, for weights that are trained: a few iterations of all of it undo more
+than they teach."""
 
 
 class MaskTraining:
@@ -69,17 +74,21 @@ class MaskTraining:
     ) -> None:
         self.config, self.budgets, self.images = config, budgets, images
         self.num_workers, self.no_label = num_workers, no_label
+        is_tuned = config.mask.weights == "tuned"
         self.train = config.train.model_copy(
             update={
                 "iterations": budgets.iterations,
                 "warmup_iterations": min(config.train.warmup_iterations, budgets.iterations // 10),
+                "learning_rate": config.train.learning_rate * (TUNED_RATE if is_tuned else 1),
             }
         )
         share = budgets.batch_size / num_workers
         self.batch_rows = range(round(worker * share), round((worker + 1) * share))
         self.weight = len(self.batch_rows) / share
         self.chain = make_chain(config)
-        updates = config.mask.updates * budgets.iterations
+        updates = config.mask.updates
+        if self.learns:
+            updates = max(updates, budgets.iterations)
         self.learner = MaskLearner(config.mask, self.chain, second_moment(images), updates)
         self.network = network.to(images.device).train(self.learns)
         self.replica = self.network
@@ -142,7 +151,7 @@ class MaskTraining:
             )
         self.learner.curve.add(sums[:-3].view(2, -1))
         self.evaluations += int(evaluations)
-        for _ in range(self.config.mask.updates):
+        for _ in range(self._updates_due()):
             self.learner.update()
             if self.learner.num_updates % max(1, self.learner.total // SHOWN) == 0:
                 self.history.append((self.learner.num_updates, self.learner.s.clone()))
@@ -209,6 +218,14 @@ class MaskTraining:
     def _is_v(self) -> bool:
         return self.config.diffusion.prediction == "v_prediction"
 
+    def _updates_due(self) -> int:
+        """Steps of s after the present iteration."""
+        total, iterations = self.learner.total, self.budgets.iterations
+        if self.learns:
+            done = total * self.iteration // iterations
+            return total * (self.iteration + 1) // iterations - done
+        return total if self.iteration + 1 == iterations else 0
+
     def _is_due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.budgets.iterations
 
@@ -232,7 +249,8 @@ class MaskTraining:
             "batch_size": budgets.batch_size,
         }
         if isinstance(self.images, Windows):
-            return window_rows(self.images, positions, **about)
+            share = None if self.learns else self.config.score.hide
+            return window_rows(self.images, positions, **about, hidden_share=share)
         return image_rows(self.images, positions, **about, no_label=self.no_label)
 
     def _levels(self, positions: Tensor) -> tuple[Tensor, Tensor]:

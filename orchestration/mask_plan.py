@@ -62,6 +62,11 @@ def plan_budgets(config: Config, num_images: int) -> Budgets:
     return Budgets(learning, quality, batch_size, 2)
 
 
+def samples_each(config: Config) -> int:
+    """How often an image, or a window, is sampled to judge a mask; every time counts."""
+    return config.search.num_samples if config.data.is_windows else 1
+
+
 @dataclass(frozen=True, eq=False)
 class Chain:
     """The candidates, by rising timestep, and the levels that masks over them give.

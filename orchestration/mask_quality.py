@@ -36,7 +36,7 @@ SEED = 14 << 32
 """Upper half of the seed of the noise that masks are scored on."""
 
 ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
-LEAST_IMAGES = 4  # two blocks of two: an error bar leaves one of them out
+LEAST_IMAGES = 4
 LEAST_ROUNDS = 10  # masks of the first round and the last one, with two finalists
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
@@ -122,7 +122,7 @@ def refine(
 
 
 class _Met:
-    """Masks that were met, by their qualities against that of the best of the first round.
+    """Masks that were met, by their distances from the best of the first round on the same noise.
 
     Attributes:
         anchor: that one, which is scored in every round.
@@ -130,17 +130,17 @@ class _Met:
 
     def __init__(self, first: Round) -> None:
         self.anchor = winner(first)
-        self._ratios: dict[Kept, list[float]] = {}
+        self._distances: dict[Kept, list[float]] = {}
         self.add(first)
 
     def add(self, scored: Round) -> None:
         against = scored.qualities[scored.masks.index(self.anchor)]
         for mask, quality in zip(scored.masks, scored.qualities, strict=True):
-            self._ratios.setdefault(mask, []).append(quality / against)
+            self._distances.setdefault(mask, []).append(quality - against)
 
     def leaders(self, num_steps: int) -> list[Kept]:
         """Those of at most so many steps, the best first."""
-        mean = {mask: sum(ratios) / len(ratios) for mask, ratios in self._ratios.items()}
+        mean = {mask: sum(found) / len(found) for mask, found in self._distances.items()}
         return sorted((mask for mask in mean if len(mask) <= num_steps), key=mean.__getitem__)
 
 

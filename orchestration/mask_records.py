@@ -87,6 +87,6 @@ def lines(result: dict[str, Json]) -> list[str]:
             said.append(
                 f"  {name:<12} {result['quality']}"
                 f" {with_interval(member['quality'], member['quality_ci'])}"
-                f"   against even {with_interval(member['delta'], member['delta_ci'])}"
+                f"   against learned {with_interval(member['delta'], member['delta_ci'])}"
             )
     return said

@@ -1,19 +1,19 @@
 """Learning s from generated quality through the scoring pool, round by round on disk.
 
-Images are judged by their distance, windows of time series by CRPS on the validation windows: the
-test's are met by nothing but the final scores. All rounds lie in `quality.json`; an interrupted
-run goes on after the last of them.
+Images are judged by their energy score, windows of time series by the fair CRPS on the validation
+windows: the test's are met by nothing but the final scores. All rounds lie in `quality.json`; an
+interrupted run goes on after the last of them.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 from torch import Tensor
 
-from models.intervals import Replicates
 from models.masking import undecided
 from orchestration import setting
 from orchestration.config import Config
@@ -23,10 +23,9 @@ from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_fit import Learned
-from orchestration.mask_plan import Budgets, Chain
+from orchestration.mask_plan import Budgets, Chain, samples_each
 from orchestration.mask_quality import num_images, refine
 from orchestration.mask_rounds import Round, Scores, winner
-from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
 from orchestration.search import Step
@@ -39,12 +38,16 @@ History = dict[int, list[tuple[int, list[float]]]]
 Say = Callable[[str], None]
 
 
-class DistancesPool(Protocol):
+class RewardsPool(Protocol):
     """What is needed of a pool."""
 
-    def distances(
-        self, schedules: Sequence[Sequence[Step]], seed: int, num_images: int
-    ) -> list[Replicates]:
+    def rewards(
+        self,
+        schedules: Sequence[Sequence[Step]],
+        seed: int,
+        num_images: int,
+        real: np.ndarray | None,
+    ) -> list[float]:
         """See `Pool`."""
 
 
@@ -103,7 +106,8 @@ def by_quality(
     most = most_images(images)
     what = "images" if most is None else "windows"
     found: dict[int, Found] = {}
-    budget = budgets.quality // len(config.mask.steps)
+    each = samples_each(config)
+    budget = budgets.quality // len(config.mask.steps) // each
     for row, k in enumerate(config.mask.steps):
         count = num_images(config.mask, k, budget)
         earlier = [r for r in rounds if r.num_steps == k]
@@ -117,10 +121,10 @@ def by_quality(
                 if done not in rounds:
                     rounds.append(done)
                     write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
-                spent = sum(r.calls for r in rounds if r.num_steps == k)
+                spent = each * sum(r.calls for r in rounds if r.num_steps == k)
                 say(
                     f"mask    {k} steps, {done.kind}: {len(done.masks)} masks on {count} {what},"
-                    f" best {min(done.qualities):.3g}, {spent:,} of {budget:,} calls,"
+                    f" best {min(done.qualities):.3g}, {spent:,} of {each * budget:,} calls,"
                     f" undecided {undecided(s):.0%}"
                 )
         found[k] = Found(winner(done), s, spent)
@@ -149,34 +153,37 @@ def scores(
     """
     own = scored_on(config, count)
 
-    def start() -> AbstractContextManager[Pool]:
+    @contextmanager
+    def started() -> Iterator[Scores]:
         judge = ensure_judge(config, images, run.cache, say)
         chosen = judged_setting(own, setting.baseline(config), supernet, judge)
-        return scoring_pool(own, chosen, say)
+        with scoring_pool(own, chosen, say) as pool:
+            yield scores_of(pool, chosen.quality.compared)
 
-    with deferred(start) as pool:
-        yield lambda *asked: scores_of(pool())(*asked)
+    with deferred(started) as score:
+        yield lambda *asked: score()(*asked)
 
 
 def scored_on(config: Config, count: int) -> Config:
     """The configuration of scoring on so few images, or windows, at a time.
 
-    A call has as many rows as a mask has images, and an error bar two blocks. Of windows calls
-    stay as large as they are, for each is sampled several times.
+    A call has as many rows as a mask has images. Of windows calls stay as large as they are, for
+    each is sampled several times.
     """
-    score = {"batch_size": count, "block_size": count // 2}
+    score = {"batch_size": count, "block_size": count}
     if config.data.is_windows:
         score = {"batch_size": min(count, config.score.batch_size), "block_size": 1}
     return config.model_copy(update={"score": config.score.model_copy(update=score)})
 
 
-def scores_of(pool: DistancesPool) -> Scores:
-    """Qualities by a pool: (schedules, seed, number of images) -> one each."""
+def scores_of(pool: RewardsPool, real: np.ndarray | None = None) -> Scores:
+    """Qualities by a pool: (schedules, seed, number of images) -> one each.
 
-    def qualities(schedules: Sequence[Sequence[Step]], seed: int, number: int) -> list[float]:
-        return [score.full for score in pool.distances(schedules, seed, number)]
-
-    return qualities
+    Args:
+        pool: of scorers.
+        real: what samples are compared with; None of windows.
+    """
+    return lambda schedules, seed, number: pool.rewards(schedules, seed, number, real)
 
 
 def read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:

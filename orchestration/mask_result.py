@@ -1,8 +1,9 @@
 """What was learned beside what needs no learning, on fresh noise: the content of `mask.json`.
 
 The rivals of each number of steps: evenly spaced and quadratic (`spacing.py`), those that leave
-out the noisiest steps (late), the ELBO's optimum by dynamic programming, and the likeliest steps
-of s as it is in the end. Windows of time series are the test's.
+out the noisiest steps (late), the ELBO's optimum by dynamic programming, the likeliest steps of s
+as it is in the end, and all candidates (full). Differences are from the learned steps, paired: on
+the same noise. Windows of time series are the test's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from orchestration.scoring import score_schedules
 from search_spaces.schedule import StepSchedule
 from search_spaces.spacing import known_grids, nearest
 
-FORMAT = "step-mask/1"
+FORMAT = "step-mask/2"
 
 ON_CANDIDATES = ("even", "quadratic")
 """Known spacings that the literal form is held against in its own form too."""
@@ -63,12 +64,12 @@ def result(
     for k, of_k in found.items():
         schedule = schedule_of(config, chain, of_k.mask)
         write_json(run.schedules / f"{k}.json", schedule.to_json())
-        known = rivals(config, chain, learned, k, of_k.s)
-        named = {"even": known.pop("even"), "learned": schedule, **known}
+        full = schedule_of(config, chain, range(len(chain.timesteps)))
+        named = {"learned": schedule, **rivals(config, chain, learned, k, of_k.s), "full": full}
         distinct = list(dict.fromkeys(s.steps for s in named.values()))
         say(f"mask    {k} steps: {len(distinct)} schedules on {config.score.num_images:,} {what}")
         members, facts = score_schedules(
-            config, named["even"], distinct, supernet, run, config.score.num_images, run.plan, say
+            config, schedule, distinct, supernet, run, config.score.num_images, run.plan, say
         )
         of_steps = dict(zip(distinct, members, strict=True))
         scored = {
@@ -80,7 +81,8 @@ def result(
             }
             for name, s in named.items()
         }
-        results.append({**_facts(chain, learned, k, of_k), "scored": scored})
+        s = learned.s[config.mask.steps.index(k)]
+        results.append({**_facts(chain, learned, k, of_k, s), "scored": scored})
     return {
         "format": FORMAT,
         **facts,
@@ -90,7 +92,9 @@ def result(
     }
 
 
-def _facts(chain: Chain, learned: Learned, k: int, found: Found) -> dict[str, Json]:
+def _facts(
+    chain: Chain, learned: Learned, k: int, found: Found, of_elbo: Tensor
+) -> dict[str, Json]:
     """What is known of a result before it is scored on fresh noise."""
     best = _best(learned, chain, k)[1] if chain.form == "respaced" else None
     return {
@@ -98,6 +102,7 @@ def _facts(chain: Chain, learned: Learned, k: int, found: Found) -> dict[str, Js
         "schedule": f"schedules/{k}.json",
         "calls": found.calls,
         "undecided": undecided(found.s),
+        "undecided_by_elbo": undecided(of_elbo),
         "negative_elbo": _cost(learned, chain, found.mask),
         "negative_elbo_best": best,
         "negative_elbo_candidates": _cost(learned, chain, range(len(chain.timesteps))),

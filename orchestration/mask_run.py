@@ -15,10 +15,11 @@ from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import ensure_known
 from orchestration.formats import Header
 from orchestration.mask_fit import learn
-from orchestration.mask_plan import make_chain, plan_budgets
+from orchestration.mask_plan import make_chain, plan_budgets, samples_each
 from orchestration.mask_quality import check_budget
 from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
 from orchestration.mask_refine import Found, by_quality, check_images
+from orchestration.mask_result import FORMAT
 from orchestration.mask_result import result as scored_result
 from orchestration.progress import training_line
 from orchestration.rundir import RunDirectory
@@ -44,7 +45,8 @@ def check(config: Config, supernet: Path | None) -> None:
     make_chain(config)
     budgets = plan_budgets(config, _num_training(header))
     if config.mask.reward == "quality":
-        check_budget(config.mask, budgets.quality // len(config.mask.steps))
+        calls = budgets.quality // len(config.mask.steps) // samples_each(config)
+        check_budget(config.mask, calls)
     if config.search.cost != "macs":
         raise ConfigError(
             f"search.cost: got {config.search.cost}, expected macs: masks are held against each"
@@ -87,6 +89,7 @@ def learn_masks(
     chain, budgets = make_chain(config), plan_budgets(config, num_training)
     network = _network(config, run, images, supernet)
     asked: dict[str, Json] = {
+        "format": FORMAT,
         "mask": fingerprint(config),
         "data": sha256_of(images.folder / MANIFEST),
         "network": None if network is None else sha256_of(network / MANIFEST),

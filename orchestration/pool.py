@@ -117,6 +117,27 @@ class Pool:
         self._follow(blocks, tell)
         return self._judged(judged), self._get(opinions)
 
+    def rewards(
+        self,
+        schedules: Sequence[Steps],
+        seed: int,
+        num_images: int,
+        real: np.ndarray | None,
+    ) -> list[float]:
+        """What few samples tell of each schedule without bias; lower is better.
+
+        Arguments as of `appraise`.
+        """
+        runs = batches(num_images, self.batch_size)
+        blocks = self.blocks(schedules, seed, runs, num_whole=num_images)
+        shared = ray.put(real)
+        return self._get(
+            [
+                self._call(self.actors[i % len(self.actors)], "reward", shared, *refs)
+                for i, refs in enumerate(blocks)
+            ]
+        )
+
     def blocks(
         self,
         schedules: Sequence[Steps],

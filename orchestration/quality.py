@@ -90,7 +90,7 @@ class CrpsQuality:
 
     Args:
         label: of the data and of how much is hidden, as part of the quality's name.
-        rows: by name of a baseline imputer, its float64 (n, 5) sums of the test windows.
+        rows: by name of a baseline imputer, its float64 (n, 6) sums of the test windows.
         num_samples: of each window.
         drawn: the window that is shown.
     """

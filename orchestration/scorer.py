@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from models.energy import energy_score
 from models.frechet import Reference
 from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
@@ -95,6 +96,10 @@ class Scorer:
     def fidelity(self, real: np.ndarray, *batches: list[np.ndarray]) -> Fidelity:
         """KID, precision and recall of one schedule, from its whole blocks, batches in order."""
         return fidelity([block for batch in batches for block in batch], real)
+
+    def reward(self, real: np.ndarray, *batches: list[np.ndarray]) -> float:
+        """The energy score of one schedule, from its whole blocks; lower is better."""
+        return energy_score(np.concatenate([b for batch in batches for b in batch]), real)
 
     def sample(self, steps: Steps, seed: int, images: range) -> tuple[np.ndarray, float]:
         """Samples of one schedule, in one batch of their number, and the seconds they took.

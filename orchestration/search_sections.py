@@ -98,7 +98,7 @@ class Mask(Section):
     draws: Literal["pivotal", "independent"] = "pivotal"
     masks: Annotated[int, Field(ge=2)] = 16
     rate: Annotated[float, Field(gt=0, le=1)] = 0.1
-    updates: Count = 20
+    updates: Count = 2000
     ramp: Annotated[tuple[Share, Share], Field(strict=False)] = (0.0, 0.6)
     evaluations: Count | None = None
     elbo_share: Annotated[float, Field(gt=0, lt=1)] = 0.2

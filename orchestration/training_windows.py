@@ -55,8 +55,12 @@ def make_window_batch(
     sampling: WidthSampling = "sandwich",
     same_noise: bool = False,
     device: torch.device | None = None,
+    hidden_share: float | None = None,
 ) -> Batch:
     """The share `rows` of a batch; arguments as those of `training_batches.make_batch`.
+
+    Of each window `hidden_share` of what was recorded is hidden; without it, a share that is drawn
+    evenly from [0, 1).
 
     The weights of what is hidden are one number for the whole batch, so that every hidden entry
     counts the same, whatever window it is in and however many workers share the batch.
@@ -71,6 +75,8 @@ def make_window_batch(
     positions = torch.arange(num_lanes * batch_size).view(num_lanes, batch_size)
     share = uniform_integers(SHARES + seed, positions.flatten(), iteration, RESOLUTION, device)
     share = (share / RESOLUTION).view(positions.shape)
+    if hidden_share is not None:
+        share = torch.full_like(share, hidden_share)
     totals = [int(num_hidden(recorded, of_rows).sum()) for of_rows in share]  # of all workers
     mine = slice(rows.start, rows.stop)
     x_0, recorded = values[mine].nan_to_num(0.0), recorded[mine]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from models.crps import Errors, errors, replicates, window_sums
+from models.crps import Errors, errors, fair_crps, replicates, window_sums
 from models.intervals import Replicates
 from models.windows import Panel
 from orchestration.machine import hardware
@@ -120,6 +120,10 @@ class WindowScorer:
     def fidelity(self, compared: None, *batches: list[np.ndarray]) -> Errors:
         """MAE and RMSE of one schedule's medians, from its blocks."""
         return errors(np.concatenate([block for batch in batches for block in batch]))
+
+    def reward(self, compared: None, *batches: list[np.ndarray]) -> float:
+        """The fair CRPS of one schedule, from its blocks; lower is better."""
+        return fair_crps(np.concatenate([block for batch in batches for block in batch]))
 
     def sample(self, steps: Steps, seed: int, images: range) -> tuple[np.ndarray, float]:
         """The first draws of the test windows by one schedule, and the seconds they took.

@@ -78,12 +78,20 @@ def test_what_was_scored_before_an_interruption_is_not_scored_again():
 
 def versus(num_steps, seed, learned, evolved, reach):
     difference = learned - evolved
-    scored = {"evolved": evolved, "learned": learned, "even": 9.0, "late 0.55": 4.0}
+    scored = {
+        "evolved": evolved, "learned": learned, "even": 9.0, "quadratic": learned + 0.7,
+        "elbo optimum": learned - 0.2, "late 0.55": 4.0,
+    }  # fmt: skip
     return {
         "num_steps": num_steps, "seed": seed, "quality": "fd_digits_4k", "calls": 100,
         "calls_evolved": 1000, "difference": difference,
         "difference_ci": [difference - reach, difference + reach],
-        "scored": {name: {"quality": value} for name, value in scored.items()},
+        "scored": {
+            name: {
+                "quality": value, "delta_ci": [value - learned - reach, value - learned + reach]
+            }
+            for name, value in scored.items()
+        },
     }  # fmt: skip
 
 
@@ -94,6 +102,8 @@ def test_figures_by_hand():
     figures, notes = mask.compare(pairs)
     assert figures["difference_10"] == 1 and figures["difference_5"] == -0.5
     assert figures["within_10"] == 0.5 and figures["within_5"] == 1
+    assert figures["better_than_even_10"] == 1 and figures["better_than_quadratic_10"] == 0.5
+    assert figures["better_than_elbo_optimum_5"] == 0
     assert figures["learned_10"] == 3 and figures["even_5"] == 9 and figures["late_0.55_5"] == 4
     assert notes["10"] == {"differences": [1.0, 1.0], "standard_error": 0.0}
     assert notes["5"]["standard_error"] is None

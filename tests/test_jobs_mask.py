@@ -16,7 +16,7 @@ TINY = (
     "train.batch_size=64", "train.warmup_iterations=2", "train.iterations=12",
     "train.num_workers=1", "train.checkpoint_every=6", "train.report_every=2",
     "features.iterations=5",
-    "mask.candidates=20", "mask.steps=[3]", "mask.updates=30", "score.num_images=40",
+    "mask.candidates=20", "mask.steps=[3]", "mask.updates=360", "score.num_images=40",
     "score.batch_size=40", "score.block_size=20", "score.actors=1", "search.num_images=40",
 )  # fmt: skip
 

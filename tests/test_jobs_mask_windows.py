@@ -16,7 +16,7 @@ diffusion: {{num_train_timesteps: 10, betas: quadratic}}
 train: {{iterations: 20, batch_size: 8, warmup_iterations: 2, num_workers: 2}}
 sampler: {{name: ddpm, clip_sample: false}}
 search: {{steps: 10, num_images: 4, num_samples: 5, budget: 1}}
-mask: {{steps: [5, 3], candidates: 10, num_images: 4, masks: 8, updates: 5, evaluations: 3000}}
+mask: {{steps: [5, 3], candidates: 10, num_images: 4, masks: 8, updates: 200, evaluations: 3000}}
 score: {{num_images: 6, num_samples: 10, batch_size: 2, block_size: 1, actors: 2}}
 """
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.crps import LEVELS, crps, errors, replicates, window_sums
+from models.crps import LEVELS, crps, errors, fair_crps, replicates, window_sums
 from models.intervals import estimate, paired
 from models.moments import NonFiniteFeatures
 
@@ -51,6 +51,25 @@ def test_equal_samples_are_a_point_forecast():
     assert errors(rows).mae == pytest.approx(2.0)
 
 
+def test_the_fair_one_by_hand():
+    rows = one([[0.0, 1.0], [1.0, 5.0], [4.0, 2.0]], [3.0, -2.0])
+    first = (3 + 2 + 1) / 3 - (1 + 4 + 3) / 3 / 2
+    second = (3 + 7 + 4) / 3 - (4 + 1 + 3) / 3 / 2
+    assert fair_crps(rows) == pytest.approx((first + second) / 5)
+    assert fair_crps(one([[1.0, 2.0]], [3.0, -2.0])) == pytest.approx((2 + 4) / 5)
+
+
+def test_of_few_samples_the_fair_one_is_least_at_the_true_spread_and_the_other_below_it():
+    rng = np.random.default_rng(4)
+    truth, samples = rng.normal(size=60_000), rng.normal(size=(5, 60_000))
+    spreads = np.array([0.7, 0.85, 1.0, 1.15, 1.3])
+    rows = [one(spread * samples, truth) for spread in spreads]
+    assert spreads[np.argmin([fair_crps(row) for row in rows])] == 1.0
+    assert spreads[np.argmin([crps(row) for row in rows])] < 1.0
+    many = fair_crps(one(rng.normal(size=(200, 60_000)), truth))
+    assert fair_crps(rows[2]) == pytest.approx(many, rel=0.01)
+
+
 def test_a_calibrated_forecast_beats_its_own_median():
     rng = np.random.default_rng(1)
     truth, samples = rng.normal(size=2000), rng.normal(size=(100, 2000))
@@ -81,7 +100,7 @@ def test_windows_add_up():
 
 
 def test_leaving_a_block_out():
-    rows = np.random.default_rng(3).random((7, 5)) + 0.1
+    rows = np.random.default_rng(3).random((7, 6)) + 0.1
     blocks = [rows[:2], rows[2:4], rows[4:6], rows[6:]]
     found = replicates(blocks)
     assert found.full == pytest.approx(crps(rows))

@@ -16,7 +16,7 @@ IMAGES = torch.randint(0, 256, (40, 1, 8, 8), generator=torch.manual_seed(0), dt
 TINY = (
     "search.budget=1", "network.block_out_channels=[8]", "network.attention=[false]",
     "train.batch_size=16", "train.warmup_iterations=2", "train.report_every=2",
-    "mask.candidates=20", "mask.steps=[6, 3]", "mask.masks=4", "mask.updates=5",
+    "mask.candidates=20", "mask.steps=[6, 3]", "mask.masks=4", "mask.updates=50",
     "mask.reward=elbo",
 )  # fmt: skip
 
@@ -95,7 +95,7 @@ def test_in_the_literal_form_the_network_is_told_the_level():
 
 def excess(seed):
     """How much worse than the best masks those found are, of what leaving steps out can cost."""
-    config = load("mask.updates=100", "mask.masks=16", "mask.evaluations=80", f"mask.seed={seed}")
+    config = load("mask.updates=500", "mask.masks=16", "mask.evaluations=80", f"mask.seed={seed}")
     run = training(config)
     run.run(lambda row: None, lambda: None)
     learner, grid = run.learner, make_chain(config).grid

@@ -56,6 +56,13 @@ def test_rows_hide_entries_as_training_does_but_not_the_same_ones():
         assert torch.equal(tensor[0::2], tensor[1::2])
 
 
+def test_a_share_that_is_given_is_hidden_in_each_window():
+    rows = window_rows(WINDOWS, torch.arange(16), iteration=4, **ROWS, hidden_share=0.25)
+    given, hidden = rows.told[0][:, 1] > 0, rows.weights[:, 0] > 0
+    recorded = (given | hidden).flatten(1).sum(1)
+    assert torch.equal(hidden.flatten(1).sum(1), (recorded * 0.25).round().long())
+
+
 def test_workers_see_together_what_one_sees_alone():
     whole = window_rows(WINDOWS, torch.arange(16), iteration=4, **ROWS)
     shares = [
@@ -76,11 +83,12 @@ class Absurd(torch.nn.Module):
 
 
 def test_only_hidden_entries_count_and_each_the_same():
-    run = training(load("mask.evaluations=600"), network=Absurd())
+    run = training(load("mask.evaluations=600", "score.hide=0.5"), network=Absurd())
     squares, count = 0.0, 0
     for iteration in range(100):
         rows = window_rows(
-            WINDOWS, torch.arange(6), passes=1, seed=0, iteration=iteration, batch_size=6
+            WINDOWS, torch.arange(6), passes=1, seed=0, iteration=iteration, batch_size=6,
+            hidden_share=0.5,
         )
         hidden = rows.weights > 0
         squares += rows.eps[hidden].double().square().sum().item()
@@ -141,7 +149,7 @@ def test_nothing_hidden_is_nothing_learned():
     config = load("mask.evaluations=6", "train.num_workers=1")
     network = build_supernet(network_arguments(config, (1, 1, 2)), (1.0,), 0).full
     run = MaskTraining(config, plan_budgets(config, 4), Windows(gaps), network)
-    assert run.step() == 0 and run.learner.num_updates == 3
+    assert (run.step(), run.step()) == (0, 0) and run.learner.num_updates == 3
     assert (run.learner.s == 1).all()
 
 
@@ -156,4 +164,4 @@ def test_masks_are_judged_by_windows_that_are_there():
     assert (own.batch_size, own.block_size) == (250, 1)
     assert scored_on(quality, 4).score.batch_size == 4
     of_images = scored_on(configs.load(None, ["search.budget=1"]), 40).score
-    assert (of_images.batch_size, of_images.block_size) == (40, 20)
+    assert (of_images.batch_size, of_images.block_size) == (40, 40)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import ray
 
+from models.energy import energy_score
 from models.frechet import Reference
 from orchestration import pool as module
 from orchestration import scoring_actors
@@ -104,6 +105,17 @@ def test_an_appraisal_is_the_distances_and_what_kid_and_its_companions_say(
         assert [block.shape for block in whole] == [(BLOCK_SIZE, NUM_FEATURES)] * 4
         assert opinion == fidelity(whole, real)
     assert opinions[1] != opinions[0] and opinions[2] == opinions[4]
+
+
+@pytest.mark.parametrize(("num_actors", "num_images"), [(1, 47), (3, 10)])
+def test_rewards_are_energy_scores_of_all_samples(pools, script, num_actors, num_images):
+    real = np.random.default_rng(0).standard_normal((30, NUM_FEATURES)).astype("f4")
+    found = pools(num_actors).rewards(SCHEDULES, SEED, num_images, real)
+    scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
+    for steps, reward in zip(SCHEDULES, found, strict=True):
+        (whole,) = scorer.score([steps], SEED, range(num_images), whole=True)
+        assert reward == pytest.approx(energy_score(np.concatenate(whole), real), rel=1e-6)
+    assert len(set(found)) > 2
 
 
 def assert_same(found, expected):

@@ -7,10 +7,12 @@ network as it is:
     evolved   the rival of `timestep_evolution.py` on the same candidates, with TIMES the network
               calls x images that the mask took in all, those for the ELBO included
 
-Both, and the spacings that need no learning, are then scored on noise that none of them has met,
-`score.num_images` images each, another noise for each seed. `difference_K` is the mean over seeds
-of learned - evolved, and `within_K` the share of seeds at which the 95 % interval of the paired
-difference does not say that the learned one is worse.
+Both, and what the mask's own result is held against, are then scored on noise that none of them
+has met, `score.num_images` images each, another noise for each seed, with paired differences from
+the learned one. `difference_K` is the mean over seeds of learned - evolved, and `within_K` the
+share of seeds at which the 95 % interval of that difference does not say that the learned one is
+worse; `better_than_even_K`, and so on for each of BETTER_THAN, is the share at which the interval
+says that it is better.
 
 Each pair has a run directory, <out>/<K>-<seed>, with all that `jobs.mask` leaves, the generations
 of evolution and the scores (`versus.json`). What is done is passed over: the same command resumes,
@@ -32,7 +34,7 @@ from orchestration.config import Config, overlay
 from orchestration.errors import ConfigError
 from orchestration.files import Json, read_json, write_json
 from orchestration.foreign import ensure_known
-from orchestration.mask_plan import make_chain
+from orchestration.mask_plan import make_chain, samples_each
 from orchestration.mask_refine import most_images, read_rounds, scores
 from orchestration.mask_result import schedule_of
 from orchestration.mask_rounds import Round, winner
@@ -40,10 +42,10 @@ from orchestration.mask_run import learn_masks
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scoring import score_schedules
 from search_spaces.schedule import StepSchedule
-from search_spaces.spacing import known_grids
 
 TIMES = 10
 VERSUS, GENERATIONS = "versus.json", "evolution.json"
+BETTER_THAN = ("even", "quadratic", "elbo optimum")
 
 Say = Callable[[str], None]
 Versus = Mapping[str, Json]
@@ -95,15 +97,22 @@ def compare(found: Sequence[Versus]) -> tuple[dict[str, float], dict[str, Json]]
         differences = np.array([each["difference"] for each in of_k])
         figures[f"difference_{k}"] = float(differences.mean())
         figures[f"within_{k}"] = float(np.mean([each["difference_ci"][0] <= 0 for each in of_k]))
+        for name in BETTER_THAN:
+            low = [each["scored"][name]["delta_ci"][0] for each in of_k]
+            figures[f"better_than_{_word(name)}_{k}"] = float(np.mean(np.array(low) > 0))
         for name in of_k[0]["scored"]:
             qualities = [each["scored"][name]["quality"] for each in of_k]
-            figures[f"{name.replace(' ', '_')}_{k}"] = float(np.mean(qualities))
+            figures[f"{_word(name)}_{k}"] = float(np.mean(qualities))
         error = differences.std(ddof=1) / len(of_k) ** 0.5 if len(of_k) > 1 else None
         notes[str(k)] = {
             "differences": differences.tolist(),
             "standard_error": None if error is None else float(error),
         }
     return figures, notes
+
+
+def _word(name: str) -> str:
+    return name.replace(" ", "_")
 
 
 def mask_table(report: Report) -> Table:
@@ -116,7 +125,7 @@ def mask_table(report: Report) -> Table:
         table.add_column(column, justify="right")
     for each in pairs:
         scored = {key: value["quality"] for key, value in each["scored"].items()}
-        known = min(v for key, v in scored.items() if key not in ("learned", "evolved"))
+        known = min(v for key, v in scored.items() if key not in ("learned", "evolved", "full"))
         low, high = each["difference_ci"]
         qualities = (scored["even"], known, scored["learned"], scored["evolved"])
         table.add_row(
@@ -145,6 +154,8 @@ def _evolved(
 ) -> list[Round]:
     """All generations, those that are on disk among them."""
     images, (k,) = data.prepare(config.data, run.cache, say), config.mask.steps
+    each = samples_each(config)
+    budget //= each
     count = num_images(config.mask.num_images, k, budget)
     chain, most = make_chain(config), most_images(images)
     search = Evolution(chain, k, budget, config.mask.seed, count, most)
@@ -156,10 +167,10 @@ def _evolved(
             rounds.append(done)
             if len(rounds) > len(earlier):
                 write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
-            spent = sum(each.calls for each in rounds)
+            spent = each * sum(r.calls for r in rounds)
             say(
                 f"evolved {k} steps, {len(done.masks)} of them, {done.kind}: best"
-                f" {min(done.qualities):.3g}, {spent:,} of {budget:,} calls"
+                f" {min(done.qualities):.3g}, {spent:,} of {each * budget:,} calls"
             )
     return rounds
 
@@ -172,26 +183,32 @@ def _scored(
     generations: Sequence[Round],
     say: Say,
 ) -> Versus:
-    """All on fresh noise, differences from the evolved one."""
+    """All on fresh noise, differences from the learned one."""
     (k,), (entry,) = config.mask.steps, learned["results"]
-    evolved = schedule_of(config, make_chain(config), winner(generations[-1]))
     found = StepSchedule.from_json(read_json(run.path / entry["schedule"]))
-    grids = known_grids(config.diffusion.num_train_timesteps, k)
-    known = {name: tuple((t, 1.0) for t in grid) for name, grid in grids.items()}
-    named = {"evolved": evolved.steps, "learned": found.steps, **known}
-    distinct = list(dict.fromkeys(named.values()))
+    evolved = schedule_of(config, make_chain(config), winner(generations[-1]))
+    rivals = {
+        name: StepSchedule.from_json(of_name["schedule"]).steps
+        for name, of_name in entry["scored"].items()
+    }
+    named = {**rivals, "learned": found.steps, "evolved": evolved.steps}
+    distinct = list(dict.fromkeys([found.steps, *named.values()]))
     members, facts = score_schedules(
-        config, evolved, distinct, network, run, config.score.num_images, run.plan, say
+        config, found, distinct, network, run, config.score.num_images, run.plan, say
     )
     of_steps = dict(zip(distinct, members, strict=True))
-    scored = {name: of_steps[steps] for name, steps in named.items()}
+    scored = {
+        name: {**of_steps[steps], "delta": of_steps[steps]["quality"] - members[0]["quality"]}
+        for name, steps in named.items()
+    }
+    low, high = scored["evolved"]["delta_ci"]
     return {
         "num_steps": k,
         "seed": config.mask.seed,
         "quality": facts["quality"],
         "calls": learned["evaluations"],
-        "calls_evolved": sum(each.calls for each in generations),
-        "difference": scored["learned"]["quality"] - scored["evolved"]["quality"],
-        "difference_ci": scored["learned"]["delta_ci"],
+        "calls_evolved": samples_each(config) * sum(r.calls for r in generations),
+        "difference": -scored["evolved"]["delta"],
+        "difference_ci": [-high, -low],
         "scored": scored,
     }

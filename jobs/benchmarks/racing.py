@@ -76,6 +76,16 @@ class LandscapePool:
         """See `Pool`."""
         return self.judge(self.blocks(schedules, seed, batches(num_images, BATCH)))
 
+    def rewards(
+        self,
+        schedules: Sequence[Sequence[Step]],
+        seed: int,
+        num_images: int,
+        real: np.ndarray | None,
+    ) -> list[float]:
+        """See `Pool`: the qualities, which are without bias here."""
+        return [found.full for found in self.distances(schedules, seed, num_images)]
+
     def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
         """Has no states to keep."""
 

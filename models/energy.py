@@ -1,0 +1,37 @@
+"""Energy score of samples against real data: a reward that few samples don't bias.
+
+    ES = mean over i, j of |x_i - y_j| - 1/2 mean over i != i' of |x_i - x_i'|
+
+for samples x and real y, in features of any dimension (Gneiting and Raftery 2007, "Strictly proper
+scoring rules, prediction, and estimation", equation 22; in one dimension, and without i = i' among
+the pairs, it is the fair CRPS). Up to a constant of the real data it is half the squared energy
+distance (Szekely and Rizzo 2013), which is 0 for the true distribution alone. Its mean does not
+depend on how many samples there are; that of a Fréchet distance of few does, and is least for
+samples that have drawn together towards their mean.
+"""
+
+import numpy as np
+from scipy.spatial.distance import cdist, pdist
+
+from models.moments import NonFiniteFeatures
+
+
+def energy_score(samples: np.ndarray, real: np.ndarray) -> float:
+    """The score of samples (n, D), n at least 2, against real (m, D); lower is better.
+
+    Raises:
+        ValueError: fewer than 2 samples, or features of two dimensions.
+        NonFiniteFeatures: a feature of a sample is NaN or infinite.
+    """
+    if len(samples) < 2 or samples.shape[1] != real.shape[1]:
+        raise ValueError(
+            f"got samples {samples.shape} and real {real.shape}, expected at least 2 samples of"
+            " the same dimension"
+        )
+    if not np.isfinite(samples).all():
+        raise NonFiniteFeatures(
+            f"{np.count_nonzero(~np.isfinite(samples))} of {samples.size} features are not finite;"
+            " the samples have diverged"
+        )
+    x, y = samples.astype(np.float64), real.astype(np.float64)
+    return float(cdist(x, y).mean() - pdist(x).mean() / 2)
