@@ -5,6 +5,8 @@ import itertools
 import pytest
 from rich.console import Console
 
+from jobs import cli
+from jobs.benchmark import OF_A_CONFIGURATION
 from jobs.benchmarks import mask
 from jobs.benchmarks.report import Report
 from jobs.benchmarks.timestep_evolution import FINALISTS, POPULATION, Evolution, evolve, num_images
@@ -117,3 +119,9 @@ def test_every_pair_has_a_noise_of_its_own():
     pairs = [mask.pair_config(config, k, seed) for seed in range(3) for k in (10, 5)]
     assert pairs[-1].mask.steps == (5,) and pairs[-1].mask.seed == 2
     assert [each.score.noise_seed for each in pairs] == [1, 1, 1001, 1001, 2001, 2001]
+
+
+@pytest.mark.parametrize("name", OF_A_CONFIGURATION.values())
+def test_the_configurations_of_benchmarks_stand_alone(name):
+    """They are under the user's own in place of the default."""
+    assert configs.load(None, [], cli.CONFIGS / name).search.budget == 1
