@@ -7,8 +7,8 @@ network as it is:
     evolved   the rival of `timestep_evolution.py` on the same candidates, with TIMES the network
               calls x images that the mask took in all, those for the ELBO included
 
-Both, and what the mask's own result is held against, are then scored on noise that none of them
-has met, `score.num_images` images each, another noise for each seed, with paired differences from
+Both are then scored, as the mask's own result and its rivals were, on noise that none of them has
+met, `score.num_images` images each, another noise for each seed, with paired differences from
 the learned one. `difference_K` is the mean over seeds of learned - evolved, and `within_K` the
 share of seeds at which the 95 % interval of that difference does not say that the learned one is
 worse; `better_than_even_K`, and so on for each of BETTER_THAN, is the share at which the interval
@@ -183,24 +183,16 @@ def _scored(
     generations: Sequence[Round],
     say: Say,
 ) -> Versus:
-    """All on fresh noise, differences from the learned one."""
+    """The evolved one beside what the mask was held against, on the same fresh noise."""
     (k,), (entry,) = config.mask.steps, learned["results"]
     found = StepSchedule.from_json(read_json(run.path / entry["schedule"]))
     evolved = schedule_of(config, make_chain(config), winner(generations[-1]))
-    rivals = {
-        name: StepSchedule.from_json(of_name["schedule"]).steps
-        for name, of_name in entry["scored"].items()
-    }
-    named = {**rivals, "learned": found.steps, "evolved": evolved.steps}
-    distinct = list(dict.fromkeys([found.steps, *named.values()]))
+    distinct = list(dict.fromkeys([found.steps, evolved.steps]))
     members, facts = score_schedules(
         config, found, distinct, network, run, config.score.num_images, run.plan, say
     )
-    of_steps = dict(zip(distinct, members, strict=True))
-    scored = {
-        name: {**of_steps[steps], "delta": of_steps[steps]["quality"] - members[0]["quality"]}
-        for name, steps in named.items()
-    }
+    delta = members[-1]["quality"] - members[0]["quality"]
+    scored = {**entry["scored"], "evolved": {**members[-1], "delta": delta}}
     low, high = scored["evolved"]["delta_ci"]
     return {
         "num_steps": k,
