@@ -36,6 +36,7 @@ SEED = 14 << 32
 """Upper half of the seed of the noise that masks are scored on."""
 
 ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
+ENOUGH_IMAGES = 12  # before there are rounds beside the first one and the last one
 LEAST_IMAGES = 4
 LEAST_ROUNDS = 10  # masks of the first round and the last one, with two finalists
 FINALISTS = 4
@@ -44,9 +45,14 @@ STREAMS = 2**20  # of masks, of one number of steps
 
 
 def num_images(settings: Mask, num_steps: int, budget: int) -> int:
-    """Images a mask: `mask.num_images`, or fewer where the budget allows too few rounds."""
+    """Images a mask: `mask.num_images`, or fewer where the budget allows too few rounds.
+
+    Of too few images a round says so little that two more of them are worth less than telling
+    apart what is known.
+    """
     masks = (ROUNDS + 1) * (_masks_a_round(settings) + 1)
     most = int((1 - FINAL_SHARE) * budget) // (masks * num_steps)
+    most = max(most, min(ENOUGH_IMAGES, budget // (LEAST_ROUNDS * num_steps)))
     return max(LEAST_IMAGES, min(settings.num_images, most) // 2 * 2)
 
 

@@ -77,6 +77,20 @@ def test_a_budget_that_pays_for_no_rounds_is_refused():
         check_budget(settings, 799)
 
 
+@pytest.mark.parametrize(
+    ("num_steps", "budget", "expected"),
+    [
+        (5, 2875, 14),  # 3/4 of the budget, in 3 rounds of 8 masks and the leader
+        (20, 2875, 12),  # which would be 3: instead as many as tell the known ones apart
+        (20, 958, 4),  # nor does it pay for that
+        (20, 96_000, 50),  # as many as are asked for
+    ],
+)
+def test_images_a_mask(num_steps, budget, expected):
+    settings = configs.load(None, ["search.budget=1"]).mask
+    assert num_images(settings, num_steps, budget) == expected
+
+
 def test_the_default_budget_of_digits_pays_for_its_rounds():
     config = configs.load(None, ["search.budget=1"])
     budgets = plan_budgets(config, 1797)
