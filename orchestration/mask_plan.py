@@ -8,6 +8,7 @@ from torch import Tensor
 
 from models.diffusion import noise_levels, timestep_at
 from models.elbo import mask_levels
+from orchestration import setting
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from search_spaces.prefixes import Step
@@ -62,9 +63,13 @@ def plan_budgets(config: Config, num_images: int) -> Budgets:
     return Budgets(learning, quality, batch_size, 2)
 
 
-def samples_each(config: Config) -> int:
-    """How often an image, or a window, is sampled to judge a mask; every time counts."""
-    return config.search.num_samples if config.data.is_windows else 1
+def calls_each(config: Config) -> int:
+    """Network calls x rows of a step of an image, or of a window, where masks are judged.
+
+    A window is sampled several times, and a guided step calls the network twice.
+    """
+    samples = config.search.num_samples if config.data.is_windows else 1
+    return samples * setting.baseline(config).calls_per_step
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,8 @@ drawn by s, scored on the same fresh noise, and s steps along the natural gradie
 their qualities. The best of the first masks is scored in every round, so that what was met in
 different rounds can be compared, and the leader so far too, so that one that was only lucky falls
 back. In the end the likeliest steps and the best masks that were met are compared once more on
-fresh noise, by what the budget has left, and the best of them is the result (ProbMask, Zhou et
-al., CVPR 2021, ends by drawing masks and keeping the best).
+fresh noise, by what the budget has left, and the best of them by all that is known is the result
+(ProbMask, Zhou et al., CVPR 2021, ends by drawing masks and keeping the best).
 
 What is counted are network calls x images, those of shared first steps once.
 """
@@ -136,18 +136,29 @@ class _Met:
 
     def __init__(self, first: Round) -> None:
         self.anchor = winner(first)
-        self._distances: dict[Kept, list[float]] = {}
+        self._sums: dict[Kept, tuple[float, int]] = {}  # over images, and how many
         self.add(first)
 
     def add(self, scored: Round) -> None:
         against = scored.qualities[scored.masks.index(self.anchor)]
         for mask, quality in zip(scored.masks, scored.qualities, strict=True):
-            self._distances.setdefault(mask, []).append(quality - against)
+            total, count = self._sums.get(mask, (0.0, 0))
+            total += scored.num_images * (quality - against)
+            self._sums[mask] = total, count + scored.num_images
 
     def leaders(self, num_steps: int) -> list[Kept]:
         """Those of at most so many steps, the best first."""
-        mean = {mask: sum(found) / len(found) for mask, found in self._distances.items()}
+        mean = {mask: total / count for mask, (total, count) in self._sums.items()}
         return sorted((mask for mask in mean if len(mask) <= num_steps), key=mean.__getitem__)
+
+
+def best_of(rounds: Sequence[Round]) -> Kept:
+    """The best mask of the last of all rounds, by all of them."""
+    met = _Met(rounds[0])
+    for scored in rounds[1:]:
+        met.add(scored)
+    last = rounds[-1]
+    return next(mask for mask in met.leaders(last.num_steps) if mask in last.masks)
 
 
 def _stepped(

@@ -23,9 +23,9 @@ from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_fit import Learned
-from orchestration.mask_plan import Budgets, Chain, samples_each
-from orchestration.mask_quality import num_images, refine
-from orchestration.mask_rounds import Round, Scores, winner
+from orchestration.mask_plan import Budgets, Chain, calls_each
+from orchestration.mask_quality import best_of, num_images, refine
+from orchestration.mask_rounds import Round, Scores
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
 from orchestration.search import Step
@@ -106,7 +106,7 @@ def by_quality(
     most = most_images(images)
     what = "images" if most is None else "windows"
     found: dict[int, Found] = {}
-    each = samples_each(config)
+    each = calls_each(config)
     budget = budgets.quality // len(config.mask.steps) // each
     for row, k in enumerate(config.mask.steps):
         count = num_images(config.mask, k, budget)
@@ -127,7 +127,7 @@ def by_quality(
                     f" best {min(done.qualities):.3g}, {spent:,} of {each * budget:,} calls,"
                     f" undecided {undecided(s):.0%}"
                 )
-        found[k] = Found(winner(done), s, spent)
+        found[k] = Found(best_of([r for r in rounds if r.num_steps == k]), s, spent)
     return found
 
 

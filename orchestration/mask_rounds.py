@@ -23,6 +23,7 @@ class Round:
         kind: "known", "drawn", "evolved" or "final".
         masks: indices of kept candidates, of each.
         qualities: of each; lower is better.
+        num_images: that each was scored on.
         calls: network calls x images, those of shared first steps once.
     """
 
@@ -30,6 +31,7 @@ class Round:
     kind: str
     masks: tuple[Kept, ...]
     qualities: tuple[float, ...]
+    num_images: int
     calls: int
 
 
@@ -72,7 +74,7 @@ class Rounds:
             steps = [self._chain.steps(mask) for mask in masks]
             qualities = tuple(self._score(steps, seed, num_images))
             calls = num_images * self.calls(masks)
-            done = Round(self._num_steps, kind, tuple(masks), qualities, calls)
+            done = Round(self._num_steps, kind, tuple(masks), qualities, num_images, calls)
         self.count += 1
         self.spent += done.calls
         return done

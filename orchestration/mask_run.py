@@ -15,7 +15,7 @@ from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import ensure_known
 from orchestration.formats import Header
 from orchestration.mask_fit import learn
-from orchestration.mask_plan import make_chain, plan_budgets, samples_each
+from orchestration.mask_plan import calls_each, make_chain, plan_budgets
 from orchestration.mask_quality import check_budget
 from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
 from orchestration.mask_refine import Found, by_quality, check_images
@@ -45,7 +45,7 @@ def check(config: Config, supernet: Path | None) -> None:
     make_chain(config)
     budgets = plan_budgets(config, _num_training(header))
     if config.mask.reward == "quality":
-        calls = budgets.quality // len(config.mask.steps) // samples_each(config)
+        calls = budgets.quality // len(config.mask.steps) // calls_each(config)
         check_budget(config.mask, calls)
     if config.search.cost != "macs":
         raise ConfigError(

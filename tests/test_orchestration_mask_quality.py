@@ -1,5 +1,7 @@
 """Learning from generated quality, where the quality of a mask is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,8 +9,8 @@ from models.diffusion import noise_levels
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
 from orchestration.mask_plan import Chain, indices, plan_budgets
-from orchestration.mask_quality import check_budget, num_images, refine
-from orchestration.mask_rounds import winner
+from orchestration.mask_quality import best_of, check_budget, num_images, refine
+from orchestration.mask_rounds import Round
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
@@ -41,9 +43,9 @@ def test_it_finds_steps_that_are_better_than_all_it_began_with():
     rounds, scores = learn(200_000)
     first, final = rounds[0][0], rounds[-1][0]
     assert (first.kind, final.kind) == ("known", "final")
-    found = quality(CHAIN.steps(winner(final)))
-    assert found < 0.5 * (min(first.qualities) - 1) + 1
-    assert len(winner(final)) == 4
+    best = best_of([done for done, _ in rounds])
+    assert quality(CHAIN.steps(best)) < 0.5 * (min(first.qualities) - 1) + 1
+    assert len(best) == 4 and best in final.masks
     assert len(set(scores.seeds)) == len(scores.seeds) == len(rounds)  # noise is never the same
 
 
@@ -63,6 +65,18 @@ def test_what_was_scored_before_an_interruption_is_not_scored_again():
         assert a == b and torch.equal(s, r)
     with pytest.raises(DataError, match="not those of this configuration"):
         learn(50_000, earlier[1:])
+
+
+def test_the_best_is_so_by_all_rounds_and_images():
+    a, b, c = (1, 2), (3, 4), (5, 6)
+    rounds = [
+        Round(2, "known", (a, b, c), (1.0, 1.3, 1.1), 10, 60),
+        Round(2, "final", (a, b, c), (2.5, 2.2, 2.45), 20, 120),  # b, which was worse
+    ]
+    assert best_of(rounds) == b
+    assert best_of([rounds[0], replace(rounds[1], num_images=9)]) == a
+    without_b = Round(2, "final", (a, c), (2.5, 2.45), 20, 80)
+    assert best_of([rounds[0], without_b]) == a  # c: (10 x .1 - 20 x .05) / 30 is no better
 
 
 def test_masks_and_indices_are_each_others_inverse():

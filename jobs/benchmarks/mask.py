@@ -34,7 +34,7 @@ from orchestration.config import Config, overlay
 from orchestration.errors import ConfigError
 from orchestration.files import Json, read_json, write_json
 from orchestration.foreign import ensure_known
-from orchestration.mask_plan import make_chain, samples_each
+from orchestration.mask_plan import calls_each, make_chain
 from orchestration.mask_refine import most_images, read_rounds, scores
 from orchestration.mask_result import schedule_of
 from orchestration.mask_rounds import Round, winner
@@ -154,7 +154,7 @@ def _evolved(
 ) -> list[Round]:
     """All generations, those that are on disk among them."""
     images, (k,) = data.prepare(config.data, run.cache, say), config.mask.steps
-    each = samples_each(config)
+    each = calls_each(config)
     budget //= each
     count = num_images(config.mask.num_images, k, budget)
     chain, most = make_chain(config), most_images(images)
@@ -199,7 +199,7 @@ def _scored(
         "seed": config.mask.seed,
         "quality": facts["quality"],
         "calls": learned["evaluations"],
-        "calls_evolved": samples_each(config) * sum(r.calls for r in generations),
+        "calls_evolved": calls_each(config) * sum(r.calls for r in generations),
         "difference": -scored["evolved"]["delta"],
         "difference_ci": [-high, -low],
         "scored": scored,
