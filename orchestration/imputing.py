@@ -23,7 +23,7 @@ from orchestration.execution import Execution
 from orchestration.machine import settle
 from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.setting import sampler_of
-from orchestration.supernet_description import read_description
+from orchestration.supernet_description import read_description, windows_of
 from orchestration.supernet_source import SupernetSource
 from orchestration.window_plot import WindowPicture
 from search_spaces.schedule import StepSchedule
@@ -70,18 +70,17 @@ def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
 
     Raises:
         ConfigError: it makes images, lacks a width of the schedule, or has another chain.
-        DataError: it is missing or damaged.
+        DataError: it is missing or damaged, or does not say what it was trained on.
     """
     check_fits(folder, schedule, {width for _, width, *_ in schedule.steps})
     check_imputes(folder, True)
-    description = read_description(folder)
-    facts = description["meta"]["windows"]
+    facts = windows_of(folder)
     return Imputer(
         folder,
         tuple(facts["variables"]),
         np.array(facts["mean"]),
         np.array(facts["std"]),
-        description["network"]["length"],
+        read_description(folder)["network"]["length"],
     )
 
 
