@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from test_jobs_impute import own_table
@@ -18,7 +19,9 @@ from orchestration.mask_plan import plan_budgets
 from orchestration.readers.time_table import read_table
 from orchestration.rundir import RunDirectory
 from orchestration.supernet_description import read_description
+from orchestration.table_files import write_table
 from orchestration.training_windows import Windows
+from orchestration.window_plot import WindowPicture
 from orchestration.windows import load_part
 
 TINY = (
@@ -100,3 +103,34 @@ def test_a_network_that_does_not_say_what_it_was_trained_on_is_refused_in_a_line
     with pytest.raises(DataError, match="got no meta.windows, expected the variables") as error:
         read_imputer(tmp_path / "silent", schedule)
     assert "\n" not in str(error.value) and "silent" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "timestamps", "nothing"])
+def test_gaps_are_told_in_the_tables_own_time(folder, tmp_path, monkeypatch, kind):
+    """So that its rows can be joined with those of the table."""
+    supernet, schedule = learned(folder, tmp_path, load(folder, "mask.weights=scratch"))
+    raw = pd.DataFrame({"warm": [20.0, np.nan, 21.0, 19.0], "press": [1e3, 1e3, 1e3, np.nan]})
+    hours = ["01", "02", "03", "05"]  # the fourth row is missing
+    texts = [f"2020-01-01 {hour}:00:00-05:00" for hour in hours]
+    expected, first = [texts[1], "2020-01-01 04:00:00-05:00", texts[3]], texts[0]
+    if kind == "text":
+        raw["at"] = texts
+    elif kind == "timestamps":
+        raw["at"] = pd.to_datetime(pd.Series(texts)).dt.tz_convert("America/New_York")
+        expected = [pd.Timestamp(text).tz_convert("America/New_York") for text in expected]
+    else:
+        expected, first = [1, 3], "0"
+    raw.to_parquet(tmp_path / "own.parquet")
+    column = None if kind == "nothing" else "at"
+    table = read_table(tmp_path / "own.parquet", column)
+    names = []
+    monkeypatch.setattr(WindowPicture, "png", lambda self, rows: names.append(self.name))
+    found = fill(read_imputer(supernet, schedule), schedule, table, column, 3, 0, lambda _: None)
+    assert sorted(set(found.gaps["time"])) == expected and names == [first]
+    if column is not None:
+        write_table(tmp_path / "quantiles.parquet", found.gaps)
+        gaps = pd.read_parquet(tmp_path / "quantiles.parquet")
+        joined = found.table.merge(gaps, left_on=column, right_on="time")
+        assert len(joined) == len(found.gaps) == 4
+        of_warm = joined[joined["variable"] == "warm"]
+        np.testing.assert_array_equal(of_warm["warm"], of_warm["q50"])
