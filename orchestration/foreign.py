@@ -7,10 +7,10 @@ from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
 from orchestration.checkpoints import build_supernet, save_supernet
-from orchestration.config import Config, decisive
+from orchestration.config import Config
 from orchestration.errors import DataError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of
-from orchestration.supernet_description import read_description
+from orchestration.supernet_description import read_description, trained_on
 
 CONFIG = "config.json"
 
@@ -42,8 +42,8 @@ def ensure_known(folder: Path, target: Path, config: Config) -> Path:
         supernet.full.load_state_dict(load_file(weights))
     except RuntimeError as error:
         raise DataError(f"{weights} does not fit {CONFIG}: {error}") from error
-    chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
-    save_supernet(target, supernet.eval(), network, {"diffusion": chain, "origin": origin})
+    meta = {**trained_on(config, None), "origin": origin}
+    save_supernet(target, supernet.eval(), network, meta)
     return target
 
 

@@ -23,7 +23,7 @@ from orchestration.execution import Execution
 from orchestration.machine import settle
 from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.setting import sampler_of
-from orchestration.supernet_description import read_description
+from orchestration.supernet_description import read_description, windows_of
 from orchestration.supernet_source import SupernetSource
 from orchestration.window_plot import WindowPicture
 from search_spaces.schedule import StepSchedule
@@ -56,7 +56,8 @@ class Filled:
 
     Args:
         table: the table, medians in its gaps; all other columns as they were.
-        gaps: a row for each gap that was filled: time, variable, and a column a quantile.
+        gaps: a row for each gap that was filled: time as in the table (or the row's number),
+            variable, and a column a quantile.
         picture: PNG of the window with the most gaps; None where there are none.
     """
 
@@ -70,18 +71,17 @@ def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
 
     Raises:
         ConfigError: it makes images, lacks a width of the schedule, or has another chain.
-        DataError: it is missing or damaged.
+        DataError: it is missing or damaged, or does not say what it was trained on.
     """
     check_fits(folder, schedule, {width for _, width, *_ in schedule.steps})
     check_imputes(folder, True)
-    description = read_description(folder)
-    facts = description["meta"]["windows"]
+    facts = windows_of(folder)
     return Imputer(
         folder,
         tuple(facts["variables"]),
         np.array(facts["mean"]),
         np.array(facts["std"]),
-        description["network"]["length"],
+        read_description(folder)["network"]["length"],
     )
 
 
@@ -129,6 +129,7 @@ def fill(
     values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
     prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)
     wanted = np.isnan(values) & np.isin(imputer.variables, known)
+    times = _times(table, time_column)
     starts = _starts(wanted, imputer.length)
     quantiles = np.full((len(QUANTILES), *values.shape), np.nan)
     busiest, picture = 0, None
@@ -146,12 +147,12 @@ def fill(
         quantiles[:, rows] = np.where(unsaid, found, quantiles[:, rows])
         if (count := int(wanted[rows].sum())) > busiest:
             busiest = count
-            shown = _picture(imputer, prepared[rows], wanted[rows], table.values.index[start])
+            shown = _picture(imputer, prepared[rows], wanted[rows], times[start])
             title = f"{len(schedule.steps)} steps"
             picture = shown.png([(title, samples[..., : rows.stop - rows.start])])
     return Filled(
-        _filled_table(table, time_column, imputer.variables, wanted, quantiles),
-        _gap_rows(table.values.index, imputer.variables, wanted, quantiles),
+        _filled_table(table, time_column, times, imputer.variables, wanted, quantiles),
+        _gap_rows(times, imputer.variables, wanted, quantiles),
         picture,
     )
 
@@ -221,9 +222,21 @@ def _picture(
     )
 
 
+def _times(table: TimeTable, time_column: str | None) -> pd.Index:
+    """Of each row of the grid its time as the table has it, or would; its number without one."""
+    if time_column is None:
+        return table.values.index
+    places = np.arange(len(table.values))
+    times = table.raw[time_column].set_axis(table.rows).reindex(places)
+    missing = ~np.isin(places, table.rows)
+    times.loc[missing] = as_in(times, table.values.index[missing])
+    return pd.Index(times)
+
+
 def _filled_table(
     table: TimeTable,
     time_column: str | None,
+    times: pd.Index,
     variables: Sequence[str],
     wanted: np.ndarray,
     quantiles: np.ndarray,
@@ -231,8 +244,7 @@ def _filled_table(
     """The table on its grid of times, in its own columns."""
     raw = table.raw.set_axis(table.rows).reindex(np.arange(len(wanted)))
     if time_column is not None:
-        missing = ~np.isin(np.arange(len(wanted)), table.rows)
-        raw.loc[missing, time_column] = as_in(raw[time_column], table.values.index[missing])
+        raw[time_column] = times
     names: Mapping[str, object] = {str(name): name for name in raw.columns}
     middle = quantiles[QUANTILES.index(0.5)]
     for k, variable in enumerate(variables):

@@ -15,14 +15,14 @@ import ray
 import torch
 from torch import Tensor
 
-from orchestration.config import Config, decisive
+from orchestration.config import Config
 from orchestration.data import DataSet
 from orchestration.errors import DataError, MachineError
 from orchestration.files import Json, read_json, write_json
 from orchestration.mask_plan import Budgets, indices
 from orchestration.mask_worker import Start, work
 from orchestration.rundir import RunDirectory
-from orchestration.supernet_description import read_description
+from orchestration.supernet_description import read_description, trained_on
 from orchestration.training import CHECKPOINTS, CODE, resumed, run_name
 from orchestration.training_fit import run_workers
 from orchestration.training_material import share
@@ -183,5 +183,5 @@ def _save_network(
     network = _network(config, data, supernet)
     built = build_supernet(network, (1.0,))
     load_averages(built.full, state)
-    chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
-    save_supernet(run.supernet, built.eval(), network, {**asked, "diffusion": chain})
+    meta = {**asked, **trained_on(config, data.header)}
+    save_supernet(run.supernet, built.eval(), network, meta)

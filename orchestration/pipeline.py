@@ -17,7 +17,7 @@ from orchestration.costs import Cost
 from orchestration.deferred import deferred
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import DataError
-from orchestration.files import canonical_json, read_json, sha256_of, write_bytes
+from orchestration.files import canonical_json, read_json, write_bytes
 from orchestration.journal import Journal, has_candidates
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.members import Front, Latency
@@ -41,7 +41,7 @@ from orchestration.tracking_store import identity_of
 from orchestration.training import train
 from orchestration.training_state import Row
 from orchestration.trial import run_search
-from orchestration.warm_start import read_warm_start, table_of
+from orchestration.warm_start import read_warm_start, warm_start_sha
 from search_spaces.schedule import StepSchedule
 
 Say = Callable[[str], None]
@@ -170,10 +170,10 @@ def open_search(config: Config, run: RunDirectory, chosen: Setting) -> tuple[Pro
     if config.search.cost == "latency" and latency is None:
         raise DataError(f"{run.plan}: expected latencies, under 'latency_ms' and 'beside_ms'")
     space = setting.space(config)
-    kept = None
+    guide = None
     if config.search.warm_start is not None:
-        kept = read_warm_start(config.search.warm_start, space.grid)
-    problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency, kept)
+        guide = read_warm_start(config.search.warm_start, space.grid)
+    problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency, guide)
     return problem, Journal(run.journal, search_fingerprint(config, chosen, problem.cost))
 
 
@@ -229,7 +229,7 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     made_of = f"{chosen.supernet[:12]}-{chosen.extractor[:12]}"
     name = f"{fingerprint(config, *sections)}-{made_of}"
     if config.search.warm_start is not None:  # its content too
-        name += f"-{sha256_of(table_of(config.search.warm_start))[:12]}"
+        name += f"-{warm_start_sha(config.search.warm_start)[:12]}"
     if cost.name == "macs":  # a function of the configuration
         return name
     table = [sorted(cost.of_step.items()), cost.of_sample]

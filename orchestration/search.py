@@ -7,7 +7,7 @@ in ask order, and what follows is what would have followed.
 Quality is told relative to the baseline's (1 is the baseline), and so is cost.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -22,7 +22,7 @@ from orchestration.racing import Racing, RacingPool
 from orchestration.records import make_record
 from orchestration.search_sections import Search
 from search_spaces import pareto
-from search_spaces.guided import GuidedSpace
+from search_spaces.guided import Guide, GuidedSpace
 from search_spaces.optimizers import REFERENCE_POINT, Optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.prefixes import Step, charge
@@ -49,7 +49,7 @@ class Problem:
         macs: of one call at each width.
         settings: `search` of the configuration.
         latency: as predicted, where it is known.
-        kept: probabilities of a learned mask, as `GuidedSpace.kept`; None without a warm start.
+        guide: what a mask has learned; None without a warm start.
 
     Raises:
         ValueError: latency is searched for, and not known.
@@ -60,7 +60,7 @@ class Problem:
     macs: dict[float, int]
     settings: Search
     latency: Cost | None = None
-    kept: Mapping[int, np.ndarray] | None = None
+    guide: Guide | None = None
 
     def __post_init__(self) -> None:
         if self.settings.cost == "latency" and self.latency is None:
@@ -87,7 +87,7 @@ class Problem:
     def searched(self) -> Space:
         """The part of the space that the optimizer moves in."""
         space = make_space(self.settings.space, self.space, self.settings.segments)
-        return space if self.kept is None else GuidedSpace(space, self.kept)
+        return space if self.guide is None else GuidedSpace(space, self.guide)
 
     @cached_property
     def uniform_keys(self) -> frozenset[str]:

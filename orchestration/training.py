@@ -15,7 +15,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from orchestration.config import Config, decisive, fingerprint
+from orchestration.config import Config, fingerprint
 from orchestration.data import class_counts, read_header
 from orchestration.errors import DataError, MachineError
 from orchestration.files import (
@@ -29,7 +29,7 @@ from orchestration.files import (
 )
 from orchestration.patience import Say
 from orchestration.sections import SUPERNET_SECTIONS
-from orchestration.supernet_description import read_description
+from orchestration.supernet_description import read_description, trained_on
 from orchestration.training_fit import fit
 from orchestration.training_state import (
     Row,
@@ -38,7 +38,6 @@ from orchestration.training_state import (
     newest_checkpoint,
     read_checkpoint,
 )
-from orchestration.window_formats import WindowHeader
 
 log = logging.getLogger(__name__)
 
@@ -157,11 +156,7 @@ def _publish(
     write_json(out / HISTORY, [row.to_json() for row in state.rows])
     header = read_header(data_folder)
     supernet = averaged(config, header.shape, state, header.num_classes)
-    chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
-    meta = {**asked, "diffusion": chain}
-    if isinstance(header, WindowHeader):  # to impute what is no part of the data
-        facts = {name: getattr(header, name) for name in ("name", "variables", "mean", "std")}
-        meta["windows"] = {key: list(v) if key != "name" else v for key, v in facts.items()}
+    meta = {**asked, **trained_on(config, header)}
     network = network_arguments(config, header.shape, header.num_classes)
     if "num_classes" in network:  # to be sampled as the data are
         meta["class_counts"] = list(class_counts(data_folder))

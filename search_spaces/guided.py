@@ -1,12 +1,13 @@
 """A space whose first guesses and mutations follow a mask that was learned (`models.masking`).
 
-The likeliest timesteps of the mask are the first guesses. Half of the mutations drop steps that
-the mask would rather not keep, and take in others that it would; the rest are the space's own, so
-that what the mask is wrong about can be undone.
+The steps that were kept in the end are the first guesses: the likeliest ones need not be the best
+that were met, and are guessed only where nothing else is known. Half of the mutations drop steps
+that the mask would rather not keep, and take in others that it would; the rest are the space's
+own, so that what the mask is wrong about can be undone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.random import RandomState
@@ -22,17 +23,37 @@ NARROW_PERCENTS = (0, 50)  # of a guess's steps, the noisiest, that are a width 
 
 
 @dataclass(frozen=True, eq=False)
+class Guide:
+    """What was learned, for each number of steps, on a space's grid.
+
+    Attributes:
+        kept: probabilities, float (S,), in sampling order.
+        chosen: the timesteps that were kept in the end, falling; of some numbers, or of none.
+    """
+
+    kept: Mapping[int, np.ndarray]
+    chosen: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def guesses(self, grid: Sequence[int]) -> list[tuple[int, ...]]:
+        """Timesteps to begin with, most steps first."""
+        found = []
+        for num_steps in sorted(self.kept, reverse=True):
+            likeliest = np.argsort(-self.kept[num_steps], kind="stable")[:num_steps]
+            found.append(self.chosen.get(num_steps, tuple(grid[i] for i in sorted(likeliest))))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
 class GuidedSpace:
     """See `Space` for what is not said here.
 
     Attributes:
         space: whose codes these are.
-        kept: for each number of steps the learned probabilities, float (S,), on the space's grid
-            in sampling order.
+        guide: what they follow.
     """
 
     space: PerStepSpace | TimestepsSpace
-    kept: Mapping[int, np.ndarray]
+    guide: Guide
 
     @property
     def per_step(self) -> PerStepSpace:
@@ -75,7 +96,9 @@ class GuidedSpace:
         if rng.rand() >= FOLLOWS:
             return self.space.mutate(code, rng)
         _, highest = self.bounds
-        kept = self.kept[min(self.kept, key=lambda k: (abs(k - np.count_nonzero(code)), k))]
+        probabilities = self.guide.kept
+        nearest_count = min(probabilities, key=lambda k: (abs(k - np.count_nonzero(code)), k))
+        kept = probabilities[nearest_count]
         child = operators.toward(code, rng, int(highest[0]), kept)
         return child if child.any() else np.array(code)
 
@@ -89,14 +112,13 @@ class GuidedSpace:
 
     def _learned(self) -> list[np.ndarray]:
         _, highest = self.bounds
+        grid = self.per_step.grid
         codes = []
         for narrow in NARROW_PERCENTS:
-            for num_steps in sorted(self.kept, reverse=True):
-                likeliest = np.argsort(-self.kept[num_steps], kind="stable")[:num_steps]
-                code = np.zeros_like(highest)
-                code[likeliest] = highest[0]
+            for timesteps in self.guide.guesses(grid):
+                code = np.where(np.isin(grid, timesteps), highest, 0)
                 if highest[0] > 1:
-                    first = np.flatnonzero(code)[: num_steps * narrow // 100]
+                    first = np.flatnonzero(code)[: len(timesteps) * narrow // 100]
                     code[first] -= 1
                 codes.append(code)
         return codes
@@ -127,3 +149,14 @@ def on_grid(
     places = nearest(rising, [timesteps[i] for i in top])
     kept[places] = np.maximum(0.5 + 1e-6, [probabilities[i] for i in top])
     return kept[::-1].clip(0, 1)
+
+
+def steps_on_grid(grid: Sequence[int], timesteps: Sequence[float]) -> tuple[int, ...]:
+    """Timesteps on another grid, falling: the nearest ones, each its own.
+
+    Args:
+        grid: S timesteps, falling.
+        timesteps: at most S; a noise level that no timestep has lies between two.
+    """
+    rising = list(reversed(grid))
+    return tuple(rising[i] for i in reversed(nearest(rising, timesteps)))

@@ -37,7 +37,7 @@ def known_grids(num_train_timesteps: int, num_steps: int) -> dict[str, tuple[int
     }
 
 
-def nearest(candidates: Sequence[int], timesteps: Sequence[int]) -> list[int]:
+def nearest(candidates: Sequence[int], timesteps: Sequence[float]) -> list[int]:
     """Indices into rising candidates that are nearest to timesteps, distinct, rising.
 
     Where two timesteps share one, the later takes the next that is free.

@@ -14,17 +14,7 @@ from models.elbo import (
     reconstruction,
     snr,
 )
-from models.masking import (
-    at_equal_count,
-    budget_at,
-    draw_masks,
-    explored,
-    natural_step,
-    project,
-    ranked,
-    top_k,
-    undecided,
-)
+from models.masking import draw_masks
 
 VARIANCE = 0.3  # of Gaussian data
 
@@ -120,30 +110,6 @@ def test_the_best_subsets_are_those_of_brute_force():
         assert cost == pytest.approx(cost_of(best, levels))
     with pytest.raises(ValueError, match=r"sizes are \[11\]; expected 1 to 10"):
         best_subsets(levels, gaussian_error(levels), VARIANCE, (11,))
-
-
-def learn(levels, size, draws, iterations=500, num_masks=16):
-    """The mask that a policy gradient finds for a chain whose errors are known."""
-    errors = gaussian_error(levels)
-    s = torch.ones(len(levels), dtype=torch.float64)
-    for i in range(iterations):
-        masks = draw_masks(explored(s, i / iterations), num_masks, seed=0, stream=i, draws=draws)
-        losses = negative_elbo(masks, levels.expand(masks.shape), errors.expand(masks.shape), 0.3)
-        budget = budget_at((i + 1) / iterations, 0, 0.6, len(levels), size)
-        losses = at_equal_count(losses, masks, budget - s.sum().item())
-        s = project(natural_step(s, masks, ranked(losses), 0.12), budget)
-    return s
-
-
-@pytest.mark.parametrize(("draws", "size"), [("pivotal", 4), ("independent", 8)])
-def test_a_mask_learns_the_best_steps_of_a_gaussian_chain(draws, size):
-    levels = grid_levels(40)
-    best = best_subsets(levels, gaussian_error(levels), VARIANCE, (size,))[size][1]
-    s = learn(levels, size, draws)
-    found = cost_of(top_k(s, size).nonzero()[:, 0].tolist(), levels)
-    print(draws, size, found, best, undecided(s))
-    assert found - best < 0.01 * abs(best)
-    assert undecided(s) < 0.02
 
 
 def test_the_error_curve_is_read_where_it_was_written():

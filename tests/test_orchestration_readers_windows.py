@@ -250,10 +250,21 @@ NOON = pd.DatetimeIndex(["2020-01-01T12:00"])  # in UTC where there is a zone
         ("01/31/2020", "01/01/2020"),
         ("2020-01-01T01:00:00-05:00", "2020-01-01T07:00:00-05:00"),
         ("2020-01-01 01:00:00+00:00", "2020-01-01 12:00:00+00:00"),
+        ("2020-01-01T01:00:00Z", "2020-01-01T12:00:00Z"),
+        ("2020-01-01T01:00Z", "2020-01-01T12:00Z"),
+        ("2020-01-01T01:00:00.000Z", "2020-01-01T12:00:00.000Z"),
+        ("2020-01-01 01:00 UTC", "2020-01-01 12:00 UTC"),
+        ("2020-01-01 01:00:00 +0530", "2020-01-01 17:30:00 +0530"),
     ],
 )
 def test_times_of_missing_rows_are_written_as_the_others_are(cell, expected):
     assert list(as_in(pd.Series([cell]), NOON)) == [expected]
+
+
+def test_no_decimal_is_cut_that_says_something():
+    times = pd.DatetimeIndex(["2020-01-01T12:00:00.25", "2020-01-01T12:00:00.5"])
+    found = as_in(pd.Series(["2020-01-01 01:00:00.0"]), times)
+    assert list(found) == ["2020-01-01 12:00:00.250000", "2020-01-01 12:00:00.500000"]
 
 
 def test_times_of_missing_rows_are_in_the_columns_zone():

@@ -7,14 +7,17 @@ import pytest
 from commands import CONFIGS, run, run_until
 from stub_search import InProcessPool, generations, records_of, stub_problem
 
+from models.diffusion import noise_levels
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
+from orchestration.files import write_json
 from orchestration.pipeline import search_fingerprint
 from orchestration.search import Problem
 from orchestration.setting import baseline, space, stub_setting
 from orchestration.warm_start import read_warm_start
-from search_spaces.guided import GuidedSpace
+from search_spaces.guided import Guide, GuidedSpace
 from search_spaces.optimizers import make_optimizer
+from search_spaces.schedule import StepSchedule
 
 
 @pytest.fixture
@@ -27,10 +30,44 @@ def learned(tmp_path):
     return tmp_path
 
 
+GRID = (800, 600, 400, 200, 0)
+
+
+def put_schedule(run, steps, betas="linear"):
+    """What the mask's run has ended with."""
+    schedule = StepSchedule(1000, betas, "epsilon", "ddim", 0.0, True, steps)
+    write_json(run / "schedules" / "3.json", schedule.to_json())
+
+
 def test_the_last_probabilities_are_read(learned):
-    found = read_warm_start(learned, (800, 600, 400, 200, 0))
-    assert list(found) == [3] and found[3].tolist() == [0.8, 0.2, 1, 1, 0]
-    assert read_warm_start(learned / "s.parquet", (800, 600, 400, 200, 0)).keys() == {3}
+    found = read_warm_start(learned, GRID)
+    assert list(found.kept) == [3] and found.kept[3].tolist() == [0.8, 0.2, 1, 1, 0]
+    assert read_warm_start(learned / "s.parquet", GRID).kept.keys() == {3}
+
+
+def test_so_is_the_schedule_that_the_mask_ended_with(learned, tmp_path):
+    put_schedule(learned, ((610, 1.0), (590, 1.0), (20, 1.0)))
+    for path in (learned, learned / "s.parquet"):
+        found = read_warm_start(path, GRID)
+        assert found.chosen == {3: (800, 600, 0)}  # each a place of its own
+        assert found.kept[3].tolist() == [0.8, 0.2, 1, 1, 0]  # s is what it was
+    (tmp_path / "else").mkdir()
+    alone = (learned / "s.parquet").rename(tmp_path / "else" / "s.parquet")
+    assert read_warm_start(alone, GRID).chosen == {}
+
+
+@pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])
+def test_steps_with_noise_of_their_own_are_those_of_the_chain_that_have_it(learned, betas):
+    levels = noise_levels(1000, betas)
+    own = [levels[t].item() for t in (390, 210, 5)]
+    put_schedule(learned, tuple(zip((980, 960, 940), (1.0,) * 3, own, strict=True)), betas)
+    assert read_warm_start(learned, GRID).chosen == {3: (400, 200, 0)}
+
+
+def test_a_damaged_schedule_is_told_in_a_line(learned):
+    write_json(learned / "schedules" / "3.json", {"format": "step-schedule/1"})
+    with pytest.raises(DataError, match=r"search.warm_start .*3.json: schedule: .*missing keys"):
+        read_warm_start(learned, GRID)
 
 
 def test_what_cannot_be_read_is_told_in_a_line(learned, tmp_path):
@@ -46,13 +83,18 @@ def test_a_search_asks_for_what_was_learned(learned):
     config = configs.load(
         None, ["search.budget=9", "search.steps=5", f"search.warm_start={learned}"]
     )
-    kept = read_warm_start(config.search.warm_start, space(config).grid)
-    problem = Problem(baseline(config), space(config), {1.0: 1}, config.search, None, kept)
-    assert isinstance(problem.searched, GuidedSpace)
-    num_uniform = len(problem.space.uniform())
-    asked = make_optimizer("nsga2", problem.searched, 0, 8).ask_generation(num_uniform + 1)
-    steps = problem.space.decode(asked[-1].genome)
-    assert [t for t, _ in steps] == [800, 400, 200]
+
+    def first_guess():
+        guide = read_warm_start(config.search.warm_start, space(config).grid)
+        problem = Problem(baseline(config), space(config), {1.0: 1}, config.search, None, guide)
+        assert isinstance(problem.searched, GuidedSpace)
+        num_uniform = len(problem.space.uniform())
+        asked = make_optimizer("nsga2", problem.searched, 0, 8).ask_generation(num_uniform + 1)
+        return [t for t, _ in problem.space.decode(asked[-1].genome)]
+
+    assert first_guess() == [800, 400, 200]  # the likeliest
+    put_schedule(learned, ((600, 1.0), (200, 1.0)))
+    assert first_guess() == [600, 200]
 
 
 def test_a_search_is_known_by_what_it_began_with_and_not_only_by_its_place(learned):
@@ -67,7 +109,11 @@ def test_a_search_is_known_by_what_it_began_with_and_not_only_by_its_place(learn
     assert known_by(warm) == first != known_by()
     table = pd.read_parquet(learned / "s.parquet")
     table.assign(s=1 - table["s"]).to_parquet(learned / "s.parquet")
-    assert known_by(warm) != first
+    second = known_by(warm)
+    put_schedule(learned, ((600, 1.0), (200, 1.0)))
+    third = known_by(warm)
+    put_schedule(learned, ((600, 1.0), (0, 1.0)))
+    assert len({first, second, third, known_by(warm)}) == 4
 
 
 @pytest.mark.parametrize("value", ["search.space=segments", "search.optimizer=random"])
@@ -76,10 +122,13 @@ def test_where_it_means_nothing_it_is_refused(value):
         configs.load(None, ["search.budget=9", "search.warm_start=/x", value])
 
 
-KEPT = {
-    3: np.array([0.0, 0.9, 0.1, 0.9, 0.0, 0.9, 0.1, 0.1]),
-    2: np.array([0.0, 0.1, 0.9, 0.1, 0.0, 0.0, 0.9, 0.0]),
-}
+GUIDE = Guide(
+    {
+        3: np.array([0.0, 0.9, 0.1, 0.9, 0.0, 0.9, 0.1, 0.1]),
+        2: np.array([0.0, 0.1, 0.9, 0.1, 0.0, 0.0, 0.9, 0.0]),
+    },
+    {2: (625, 250)},
+)
 
 
 def whole(problem, records=()):
@@ -89,24 +138,24 @@ def whole(problem, records=()):
 @pytest.mark.parametrize("optimizer", ["nsga2", "de", "one-plus-one"])
 def test_a_whole_search_begins_with_what_was_learned(optimizer):
     plain = stub_problem(optimizer=optimizer, budget=64)
-    warm = replace(plain, kept=KEPT)
+    warm = replace(plain, guide=GUIDE)
     before, found = whole(plain), whole(warm)
     num_uniform = len(plain.space.uniform())
     assert found[:num_uniform] == before[:num_uniform]
     first = [[t for t, _ in record.steps] for record in found[num_uniform : num_uniform + 4]]
     grid = plain.space.grid
-    assert first[:2] == [[grid[1], grid[3], grid[5]], [grid[2], grid[6]]]  # most steps first
+    assert first[:2] == [[grid[1], grid[3], grid[5]], [625, 250]]  # most steps first
     assert {r.key for r in found[num_uniform:]} != {r.key for r in before[num_uniform:]}
     assert len(found) == len(before) == 64
 
 
 def test_a_search_from_a_mask_goes_on_from_any_number_of_its_records():
-    warm = replace(stub_problem(budget=56), kept=KEPT)
+    warm = replace(stub_problem(budget=56), guide=GUIDE)
     found = whole(warm)
     for number in (1, 17, 30, 41, 55):
         assert whole(warm, found[:number]) == found
     with pytest.raises(ValueError, match="not those of this search"):
-        whole(replace(warm, kept=None), found)
+        whole(replace(warm, guide=None), found)
 
 
 @pytest.mark.proof

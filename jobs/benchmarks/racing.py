@@ -12,7 +12,7 @@ over seeds of the ratio to the search without racing at 1,000 images.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -28,6 +28,7 @@ from orchestration.pool import batches
 from orchestration.search import Generation, Problem, search
 from orchestration.search_sections import Score, Search
 from search_spaces import pareto
+from search_spaces.guided import Guide
 from search_spaces.optimizers import REFERENCE_POINT, make_optimizer
 from search_spaces.prefixes import Step
 from search_spaces.schedule import StepSchedule
@@ -142,14 +143,14 @@ def searched(
     noise: float,
     seed: int,
     calls: int = CALLS,
-    kept: Mapping[int, np.ndarray] | None = None,
+    guide: Guide | None = None,
     **settings: int | bool | str,
 ) -> Found:
     """One search, perhaps from a learned mask, and what has come of it."""
     chosen = Search(budget_calls=calls, seed=seed, noise_seed=seed, **settings)
     steps = tuple((t, SPACE.widths[0]) for t in SPACE.grid)
     chain = StepSchedule(1000, "linear", "epsilon", "ddim", 0.0, True, steps)
-    problem = Problem(chain, SPACE, MACS, chosen, kept=kept)
+    problem = Problem(chain, SPACE, MACS, chosen, guide=guide)
     optimizer = make_optimizer(chosen.optimizer, problem.searched, seed, chosen.population)
     generations: list[Generation] = []
     for generation in search(problem, optimizer, LandscapePool(noise), (), lambda: 0.0):

@@ -12,8 +12,6 @@ search without a mask, the mean over seeds, and `..._long` is at the larger budg
 between seeds are in the notes.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from jobs.benchmarks.landscape import SPACE
@@ -22,10 +20,10 @@ from jobs.benchmarks.report import Report, Say
 from models.diffusion import noise_levels
 from orchestration.files import Json
 from orchestration.mask_plan import Chain
-from orchestration.mask_quality import refine
+from orchestration.mask_quality import best_of, refine
 from orchestration.mask_refine import scores_of
 from orchestration.search_sections import Mask
-from search_spaces.guided import on_grid
+from search_spaces.guided import Guide, on_grid
 
 STEPS = (20, 10, 5)
 MASK_CALLS = 120_000  # network calls x images
@@ -45,10 +43,10 @@ def run(repetitions: int, say: Say) -> Report:
         for space in SPACES:
             say(f"{space}, {calls:,} calls: {3 * repetitions} searches")
             volumes: dict[str, list[float]] = {"plain": [], "charged": [], "free": []}
-            for seed, (kept, taken) in enumerate(masks):
+            for seed, (guide, taken) in enumerate(masks):
                 volumes["plain"].append(_volume(space, seed, calls))
-                volumes["charged"].append(_volume(space, seed, calls - taken, kept))
-                volumes["free"].append(_volume(space, seed, calls, kept))
+                volumes["charged"].append(_volume(space, seed, calls - taken, guide))
+                volumes["free"].append(_volume(space, seed, calls, guide))
             for kind in ("charged", "free"):
                 ratios = np.array(volumes[kind]) / np.array(volumes["plain"])
                 figures[f"{space}_{kind}{suffix}"] = float(ratios.mean())
@@ -56,21 +54,21 @@ def run(repetitions: int, say: Say) -> Report:
     return Report("warm_start", figures, [], notes)
 
 
-def learned(seed: int) -> tuple[dict[int, np.ndarray], int]:
+def learned(seed: int) -> tuple[Guide, int]:
     """What `search.warm_start` would read, and the network calls x images that it took."""
     settings = Mask(steps=STEPS, seed=seed)
     rising = tuple(reversed(SPACE.grid))
     chain = Chain(rising, noise_levels(1000, "linear"), "respaced")
     score = scores_of(LandscapePool(NOISE))
-    kept, calls = {}, 0
+    kept, chosen, calls = {}, {}, 0
     for k in STEPS:
         rounds = list(refine(settings, chain, k, MASK_CALLS // len(STEPS), score))
         calls += sum(done.calls for done, _ in rounds)
-        kept[k] = on_grid(SPACE.grid, rising, rounds[-1][1].tolist(), k)
-    return kept, calls
+        s = rounds[-1][1]
+        kept[k] = on_grid(SPACE.grid, rising, s.tolist(), k)
+        chosen[k] = tuple(t for t, *_ in chain.steps(best_of([done for done, _ in rounds])))
+    return Guide(kept, chosen), calls
 
 
-def _volume(
-    space: str, seed: int, calls: int, kept: Mapping[int, np.ndarray] | None = None
-) -> float:
-    return searched(NOISE, seed, calls, kept, space=space).hypervolume
+def _volume(space: str, seed: int, calls: int, guide: Guide | None = None) -> float:
+    return searched(NOISE, seed, calls, guide, space=space).hypervolume

@@ -5,6 +5,7 @@ a whole. What is empty, or no number, is a gap. A column of times names the rows
 tells where rows are missing; without one the rows are taken as they come.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from orchestration.formats import stamp_of
 from orchestration.window_formats import WindowSource, cut_cycles
 
 LENGTH = 48  # times a window, where nothing else is said
+
+ZONE = re.compile(r" ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$")  # at the end of a time that has one
+FRACTION = re.compile(r":\d\d\.\d{1,6}$")  # of a second
 
 
 @dataclass(frozen=True)
@@ -100,12 +104,25 @@ def as_in(column: pd.Series, times: pd.DatetimeIndex) -> pd.Index:
         zone = column.dt.tz
         return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
     text = str(column.dropna().iloc[0])
-    zone = pd.Timestamp(text).tz
+    zone, written = pd.Timestamp(text).tz, ""
     if zone is not None:
         times = times.tz_localize("UTC").tz_convert(zone)
-        separator = "T" if "T" in text else " "
-        return pd.Index([time.isoformat(sep=separator) for time in times], dtype=object)
-    return times.strftime(guess_datetime_format(text) or "%Y-%m-%d %H:%M:%S")
+        at_the_end = ZONE.search(text)
+        if at_the_end is None:
+            return pd.Index([time.isoformat() for time in times], dtype=object)
+        written = at_the_end.group()
+    plain = text.removesuffix(written)
+    found = times.strftime(guess_datetime_format(plain) or "%Y-%m-%d %H:%M:%S")
+    return _as_fine(found, plain) + written
+
+
+def _as_fine(times: pd.Index, like: str) -> pd.Index:
+    """Texts of times with as many decimals as another has, where that loses nothing."""
+    decimals = len(like.rpartition(".")[2]) if FRACTION.search(like) else 6
+    zeros = "0" * (6 - decimals)
+    if not zeros or not times.str.endswith(zeros).all():
+        return times
+    return times.str.removesuffix(zeros)
 
 
 def _numbers(columns: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,136 @@
+"""Filling a table in this process, by networks that were trained with a mask."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_jobs_impute import own_table
+
+from orchestration import config as configs
+from orchestration import mask_fit, setting
+from orchestration.checkpoints import build_supernet, load_supernet, save_supernet
+from orchestration.data import prepare
+from orchestration.errors import DataError
+from orchestration.imputing import fill, read_imputer
+from orchestration.mask_loop import MaskTraining
+from orchestration.mask_plan import plan_budgets
+from orchestration.readers.time_table import read_table
+from orchestration.rundir import RunDirectory
+from orchestration.supernet_description import read_description
+from orchestration.table_files import write_table
+from orchestration.training_windows import Windows
+from orchestration.window_plot import WindowPicture
+from orchestration.windows import load_part
+
+TINY = (
+    "search.budget=1", "search.steps=5", "data.name=table", "data.time=time", "data.window=8",
+    "imputer.channels=8", "imputer.num_heads=4", "imputer.num_layers=1", "imputer.feedforward=8",
+    "diffusion.num_train_timesteps=10", "diffusion.betas=quadratic", "sampler.name=ddpm",
+    "sampler.clip_sample=false", "train.batch_size=8", "train.iterations=3",
+    "train.warmup_iterations=1", "mask.candidates=10", "mask.steps=[3]", "mask.masks=4",
+    "mask.updates=3", "mask.reward=elbo",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("imputing")
+    own_table().to_csv(path / "mine.csv", index=False)
+    own_table()[40:60].to_csv(path / "part.csv", index=False)
+    return path
+
+
+def load(folder, *overrides):
+    return configs.load(None, [*TINY, f"data.path={folder / 'mine.csv'}", *overrides])
+
+
+def learned(folder, out, config, supernet=None):
+    """The folder of the network that `jobs.mask` trains, and the steps that it keeps."""
+    data = prepare(config.data, folder / "cache", lambda line: None)
+    windows = load_part(data.folder, "train").values
+    start, budgets = mask_fit._start(config, data, supernet), plan_budgets(config, len(windows))
+    network = build_supernet(start.network, (1.0,)).full
+    if start.weights is not None:
+        network.load_state_dict(start.weights)
+    training = MaskTraining(config, budgets, Windows(torch.from_numpy(windows)), network)
+    training.run(lambda row: None, lambda: None)
+    run = RunDirectory(out)
+    mask_fit._save_network(config, data, supernet, training.state(), run, {"mask": "it"})
+    kept = training.learner.best[0].nonzero()[:, 0].tolist()
+    return run.supernet, replace(setting.baseline(config), steps=training.chain.steps(kept))
+
+
+def filled(folder, supernet, schedule):
+    table = read_table(folder / "part.csv", "time")
+    imputer = read_imputer(supernet, schedule)
+    return imputer, fill(imputer, schedule, table, "time", 3, 0, lambda line: None)
+
+
+@pytest.mark.parametrize("form", ["respaced", "literal"])
+def test_a_network_that_learned_with_a_mask_fills_a_table(folder, tmp_path, form):
+    config = load(folder, "mask.weights=scratch", f"mask.form={form}")
+    supernet, schedule = learned(folder, tmp_path / "scratch", config)
+    imputer, found = filled(folder, supernet, schedule)
+    header = prepare(config.data, folder / "cache", lambda line: None).header
+    assert imputer.variables == header.variables == ("warm", "cold", "press")
+    assert (imputer.mean == header.mean).all() and (imputer.std == header.std).all()
+    was, now = own_table()[40:60], found.table
+    assert now["press"].notna().all() and len(now) == 23  # three rows were missing
+    there = was["press"].notna()
+    np.testing.assert_array_equal(now["press"][was.index[there] - 40], was["press"][there])
+    in_gaps = found.gaps[found.gaps["variable"] == "press"]["q50"]
+    assert in_gaps.between(900, 1100).all()  # in the table's unit, not the network's
+
+
+def test_so_does_one_that_was_tuned_with_it(folder, tmp_path):
+    config = load(folder, "mask.weights=scratch")
+    before, _ = learned(folder, tmp_path / "scratch", config)
+    tuned = load(folder, "mask.weights=tuned", "mask.evaluations=64")
+    after, schedule = learned(folder, tmp_path / "tuned", tuned, before)
+    assert filled(folder, after, schedule)[1].table["warm"].notna().all()
+    metas = [read_description(of_one)["meta"] for of_one in (before, after)]
+    assert metas[0] == metas[1] and set(metas[0]["windows"]) == {
+        "name", "variables", "mean", "std"
+    }  # fmt: skip
+
+
+def test_a_network_that_does_not_say_what_it_was_trained_on_is_refused_in_a_line(folder, tmp_path):
+    supernet, schedule = learned(folder, tmp_path, load(folder, "mask.weights=scratch"))
+    network = read_description(supernet)["network"]
+    save_supernet(tmp_path / "silent", load_supernet(supernet), network, {})
+    with pytest.raises(DataError, match="got no meta.windows, expected the variables") as error:
+        read_imputer(tmp_path / "silent", schedule)
+    assert "\n" not in str(error.value) and "silent" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["text", "timestamps", "nothing"])
+def test_gaps_are_told_in_the_tables_own_time(folder, tmp_path, monkeypatch, kind):
+    """So that its rows can be joined with those of the table."""
+    supernet, schedule = learned(folder, tmp_path, load(folder, "mask.weights=scratch"))
+    raw = pd.DataFrame({"warm": [20.0, np.nan, 21.0, 19.0], "press": [1e3, 1e3, 1e3, np.nan]})
+    hours = ["01", "02", "03", "05"]  # the fourth row is missing
+    texts = [f"2020-01-01 {hour}:00:00-05:00" for hour in hours]
+    expected, first = [texts[1], "2020-01-01 04:00:00-05:00", texts[3]], texts[0]
+    if kind == "text":
+        raw["at"] = texts
+    elif kind == "timestamps":
+        raw["at"] = pd.to_datetime(pd.Series(texts)).dt.tz_convert("America/New_York")
+        expected = [pd.Timestamp(text).tz_convert("America/New_York") for text in expected]
+    else:
+        expected, first = [1, 3], "0"
+    raw.to_parquet(tmp_path / "own.parquet")
+    column = None if kind == "nothing" else "at"
+    table = read_table(tmp_path / "own.parquet", column)
+    names = []
+    monkeypatch.setattr(WindowPicture, "png", lambda self, rows: names.append(self.name))
+    found = fill(read_imputer(supernet, schedule), schedule, table, column, 3, 0, lambda _: None)
+    assert sorted(set(found.gaps["time"])) == expected and names == [first]
+    if column is not None:
+        write_table(tmp_path / "quantiles.parquet", found.gaps)
+        gaps = pd.read_parquet(tmp_path / "quantiles.parquet")
+        joined = found.table.merge(gaps, left_on=column, right_on="time")
+        assert len(joined) == len(found.gaps) == 4
+        of_warm = joined[joined["variable"] == "warm"]
+        np.testing.assert_array_equal(of_warm["warm"], of_warm["q50"])
