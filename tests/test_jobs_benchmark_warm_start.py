@@ -33,7 +33,7 @@ def test_what_is_learned_is_better_than_even_steps(monkeypatch):
 def test_the_first_guesses_of_a_search_are_the_masks_that_were_found_best(monkeypatch):
     """Whatever s says: here of all but the last steps that they are the likeliest."""
     s, masks = torch.linspace(1, 0, 50), ((5, 20, 40), (0, 1, 2))
-    final = Round(3, "final", masks, (1.0, 2.0), 99)
+    final = Round(3, "final", masks, (1.0, 2.0), 11, 99)
     monkeypatch.setattr(warm_start, "STEPS", (3,))
     monkeypatch.setattr(warm_start, "refine", lambda *_: iter([(final, s)]))
     guide, calls = warm_start.learned(0)
