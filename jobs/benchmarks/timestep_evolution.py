@@ -1,13 +1,14 @@
 """Evolution over which steps to keep, the rival of a learned mask.
 
 It searches as AutoDiffusion does (Li et al., ICCV 2023, arXiv 2309.10438): a member is K of the
-candidate timesteps, all are scored by the distance of a few samples on the same noise, the best
-ones that were met are parents, and a generation is children of two and mutants of one. A child has
+candidate timesteps, all are scored by a few samples on the same noise, the best ones that were met
+are parents, and a generation is children of two and mutants of one. A child has
 what both of its parents have, and the rest from what one of them has; in a mutant each step moves,
 with a chance of MUTATION, to any candidate that is free.
 
-It is given what a mask is given: known spacings to begin with, and in the end the best that it met
-are compared once more on fresh noise, by FINAL_SHARE of the budget.
+It is given what a mask is given: the same reward, without the bias of the Fréchet distance that it
+was published with; known spacings to begin with; and in the end the best that it met are compared
+once more on fresh noise, by FINAL_SHARE of the budget.
 """
 
 from collections.abc import Iterator, Sequence
