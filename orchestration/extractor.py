@@ -8,7 +8,7 @@ neither the file that they came from nor its pickle.
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.features import Classifier, accuracy, train_classifier
+from models.features import Classifier, accuracy, images_at_once, train_classifier
 from models.frechet import Reference
 from models.moments import moments
 from orchestration.config import Config, fingerprint
@@ -136,7 +136,7 @@ def _make(config: Config, data: DataSet, folder: Path, say: Say) -> None:
     network, state, facts = _network(config, images, labels, say)
     chosen = _chosen(len(images), config)
     seen = images if chosen is None else images[chosen]
-    images_a_task = IMAGES_A_TASK[config.features.name]
+    images_a_task = _images_a_task(config.features.name, seen.shape)
     features = real_features(network, seen, images_a_task, config, say)
     if config.features.reference is None:
         found = moments(features)
@@ -180,6 +180,16 @@ def _classifier(state: dict[str, Tensor], facts: dict[str, Json]) -> Classifier:
     network = Classifier(channels, size, facts["num_classes"])
     network.load_state_dict(state)
     return network.eval().requires_grad_(False)
+
+
+def _images_a_task(name: str, shape: Sequence[int]) -> int:
+    """Of a task that takes features of images (n, C, H, W).
+
+    Pretrained networks bring every image to their own size; a classifier takes it as it is, and
+    what a task itself holds of large ones, as float32, is no less than what the network does.
+    """
+    most = IMAGES_A_TASK[name]
+    return min(most, images_at_once(*shape[2:])) if name == "classifier" else most
 
 
 def _chosen(count: int, config: Config) -> np.ndarray | None:

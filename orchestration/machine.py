@@ -3,11 +3,15 @@
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 from orchestration.errors import MachineError
+
+Hardware = dict[str, str | bool]
+"""What `hardware` says of a device."""
 
 # Without a fixed workspace cuBLAS may add in another order the next time.
 CUBLAS_WORKSPACE = ":4096:8"
@@ -52,12 +56,13 @@ def check_usable(device: str) -> None:
         )
 
 
-def settle(device: str, tf32: bool = False) -> None:
+def settle(device: str, tf32: bool = False, gradients: bool = False) -> None:
     """Has this process compute alike every time; on the CPU it does without being told.
 
     Args:
         device: `cpu` or `cuda`.
         tf32: whether float32 products may be rounded to TensorFloat-32, on GPUs that have it.
+        gradients: whether it takes gradients too.
     """
     if device == "cpu":
         return
@@ -69,11 +74,18 @@ def settle(device: str, tf32: bool = False) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
+    if gradients:
+        # Where torch only warns, the backward passes of the fused kernels of attention add up in
+        # any order, of float32 (memory-efficient) and of bfloat16 (flash, cuDNN); plain products,
+        # which are left, don't
+        torch.backends.cuda.enable_mem_efficient_sdp(False)
+        torch.backends.cuda.enable_flash_sdp(False)
+        torch.backends.cuda.enable_cudnn_sdp(False)
 
 
-def out_of_memory(error: torch.OutOfMemoryError, remedy: str) -> MachineError:
+def out_of_memory(error: RuntimeError, remedy: str) -> MachineError:
     """The error of a GPU that is too small, in a line: which one, how full, what to do."""
-    return MachineError(f"{_memory()}: out of memory ({_first_line(error)}); expected {remedy}")
+    return MachineError(f"{_memory()}: out of memory ({first_line(error)}); expected {remedy}")
 
 
 def processor(device: str = "cpu") -> str:
@@ -94,26 +106,42 @@ def has_bfloat16(device: str = "cpu") -> bool:
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
-def hardware(device: str = "cpu") -> dict[str, str | bool]:
+def hardware(device: str = "cpu") -> Hardware:
     """What the speed of networks depends on: the device, its units for bfloat16, torch.
 
     Raises:
         MachineError: torch cannot use it.
     """
     check_usable(device)
-    found: dict[str, str | bool] = {
+    found: Hardware = {
         "processor": processor(device),
         "has_bfloat16": has_bfloat16(device),
         "machine": platform.machine(),
         "torch": torch.__version__,
     }
     if device == "cuda":  # a record of the CPU stays what it was
+        properties = torch.cuda.get_device_properties()
         found |= {
             "device": device,
             "cuda": str(torch.version.cuda),
             "cudnn": str(torch.backends.cudnn.version()),
+            "capability": f"{properties.major}.{properties.minor}",
+            "multiprocessors": str(properties.multi_processor_count),
         }
     return found
+
+
+def gpu_kind(found: Mapping[str, str | bool]) -> str | None:
+    """What the bits of a GPU depend on, of what `hardware` found; None for a CPU.
+
+    With one version of its libraries that is the architecture and the number of multiprocessors:
+    to those cuBLAS binds what it promises ("Results Reproducibility" of its manual), cuDNN to the
+    former. A name says less and more: the A100s of 40 and of 80 GB differ in it alone, the H100s
+    of several boards, which Ray names alike, in multiprocessors too.
+    """
+    if "device" not in found:
+        return None
+    return f"{found['multiprocessors']} multiprocessors of capability {found['capability']}"
 
 
 def _memory() -> str:
@@ -126,5 +154,6 @@ def _memory() -> str:
     return f"{name} of {platform.node()}, {here}, processes that share it included"
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What torch says first of an error of a GPU; hints follow."""
     return str(error).partition("\n")[0].partition(". ")[0]

@@ -8,7 +8,6 @@ import ray
 import ray.train
 from torch import Tensor
 
-from models.transfer import copied
 from orchestration.config import Config
 from orchestration.errors import StepwiseError
 from orchestration.files import Json
@@ -55,7 +54,7 @@ def work(
     context, device = ray.train.get_context(), settled_device(config.train, folder)
     material, _ = receive(config, blocks, None, device)
     if not config.data.is_windows:
-        material = copied(material, device)
+        material = material.to(device)
     given: Start = ray.get(start[0])
     network = build_supernet(given.network, (1.0,), config.train.seed).full
     if given.weights is not None:

@@ -97,10 +97,15 @@ def observe() -> list[Node]:
 
 
 def node_of(resources: Mapping[str, float]) -> Node:
-    """A node from Ray's resources of it."""
+    """A node from Ray's resources of it.
+
+    Of several types the longest counts: Ray names one itself, such as `H100`; who tells its boards
+    apart gives the node another, such as `H100-PCIe`.
+    """
     gpus = int(resources.get("GPU", 0))
     types = sorted(key.removeprefix(TYPE) for key in resources if key.startswith(TYPE))
-    return Node(resources.get("CPU", 0), gpus, (types or [UNKNOWN])[0] if gpus else None)
+    gpu_type = max(types, key=len, default=UNKNOWN) if gpus else None
+    return Node(resources.get("CPU", 0), gpus, gpu_type)
 
 
 def place(config: Config, nodes: Sequence[Node], searches: int = 1) -> Placement:

@@ -17,6 +17,7 @@ from orchestration.config import Config
 from orchestration.costs import Cost
 from orchestration.errors import DataError, MachineError
 from orchestration.files import Json, canonical_json, read_json, write_json
+from orchestration.machine import gpu_kind
 from orchestration.pool import Pool
 from orchestration.precision import Difference, difference, is_rough
 from orchestration.rundir import RunDirectory
@@ -70,15 +71,22 @@ def other_device(path: Path, hardware: Mapping[str, str | bool]) -> str | None:
 
     Only GPUs are told apart, from CPUs and from each other; plans of CPUs don't name them.
     """
-    expected = read_json(path).get("gpu")
-    found = hardware["processor"] if "device" in hardware else None
-    if found == expected:
+    plan, found = read_json(path), _gpu(hardware)
+    # Plans used to have the name alone, which is nobody's kind
+    if found.get("gpu_kind") == plan.get("gpu_kind", plan.get("gpu")):
         return None
-    return f"{path} is of {_device_name(expected)}, but scoring runs on {_device_name(found)}"
+    return f"{path} is of {_device_name(plan)}, but scoring runs on {_device_name(found)}"
 
 
-def _device_name(gpu: str | bool | None) -> str:
-    return "CPUs" if gpu is None else f"GPUs ({gpu})"
+def _gpu(hardware: Mapping[str, str | bool]) -> dict[str, Json]:
+    """What a plan says of a GPU; nothing of a CPU."""
+    kind = gpu_kind(hardware)
+    return {} if kind is None else {"gpu": hardware["processor"], "gpu_kind": kind}
+
+
+def _device_name(plan: Mapping[str, Json]) -> str:
+    named = (str(plan[key]) for key in ("gpu", "gpu_kind") if key in plan)
+    return f"GPUs ({': '.join(named)})" if "gpu" in plan else "CPUs"
 
 
 def read_ways(path: Path, widths: Collection[float]) -> dict[float, Way]:
@@ -142,10 +150,9 @@ def _plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dic
         made_up = stub.step_times(chosen.macs)
         return plan | (_latencies(made_up) if config.search.cost == "latency" else {})
     hardware = pool.one("hardware")
-    if "device" in hardware:
-        plan["gpu"] = hardware["processor"]
     path = _cached_ways(config, run, chosen, pool, hardware)
-    return {**plan, **read_json(path), **_cached_latencies(config, run, chosen, pool, path)}
+    latencies = _cached_latencies(config, run, chosen, pool, path)
+    return {**plan, **_gpu(hardware), **read_json(path), **latencies}
 
 
 def _cached_latencies(

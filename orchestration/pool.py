@@ -153,6 +153,9 @@ class Pool:
             runs: of image indices, each a batch of `batches` of some number of images.
             num_whole: batches that begin below this image come as features, never as moments.
         """
+        # Rounded down, no actor has two pieces. One cut more (n + 1) is never shorter: some actor
+        # would have two pieces of 1 / (n + 1), which is no less than 1 / n. Many small pieces fill
+        # the actors, but lose shared steps and states that lie with other actors
         cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
         for images in runs:

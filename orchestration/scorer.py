@@ -17,7 +17,7 @@ from models.frechet import Reference
 from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
 from orchestration.fidelity import Fidelity, fidelity
-from orchestration.machine import hardware
+from orchestration.machine import Hardware, hardware
 from orchestration.step_times import StepTimes
 from orchestration.stopwatch import started
 from orchestration.ways import Way
@@ -126,6 +126,6 @@ class Scorer:
         """How long the parts of sampling `num_images` at once take, widths in these ways."""
         return self.source.step_times(ways, num_images)
 
-    def hardware(self) -> dict[str, str | bool]:
+    def hardware(self) -> Hardware:
         """The device that this scorer runs on."""
         return hardware(self.source.device)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from orchestration import compatibility, data, setting
+from orchestration.actors import await_actors
 from orchestration.config import Config
 from orchestration.dry_run import check_features, check_number
 from orchestration.errors import ConfigError, DataError
@@ -19,7 +20,6 @@ from orchestration.plan import other_device, read_latency, use_plan
 from orchestration.pool import Pool, start_pool
 from orchestration.results import score_again
 from orchestration.rundir import RunDirectory
-from orchestration.scoring_actors import await_actors
 from orchestration.search import Problem, Step
 from orchestration.search_sections import Search
 from orchestration.setting import Setting

@@ -17,17 +17,19 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 
 from orchestration import pipeline, setting, telling
+from orchestration.actors import await_actors
 from orchestration.cluster import cluster
 from orchestration.config import Config
 from orchestration.files import canonical_json, read_json
 from orchestration.journal import Journal
+from orchestration.machine import Hardware
 from orchestration.members import Front
 from orchestration.placement import Placement, observe, place
 from orchestration.plan import follow_plan
 from orchestration.pool import Pool
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scorer import Scorer
-from orchestration.scoring_actors import await_actors, start_actors
+from orchestration.scoring_actors import start_actors
 from orchestration.search import Generation, Problem
 from orchestration.setting import Setting
 from orchestration.sweep_directory import SweepDirectory
@@ -178,7 +180,7 @@ def _work(
     is_shared = config.sweep.actors == "shared"
     patience_s = config.ray.patience_s
     with ExitStack() as pools:
-        actors = _actors(pools, placement, at_once, say, patience_s)
+        actors, devices = _actors(pools, placement, at_once, say, patience_s)
         attempts = _plan(attempts, actors, at_once if is_shared else 1, failures)
         searching = [a for a in attempts if a.journal.stopped is None]
         if is_shared:
@@ -186,11 +188,14 @@ def _work(
         else:
             pools.close()
             own = place(config, nodes, max(1, len(searching)))
-            scoring = {a.name: OwnActors(own, a.batch_size, a.made_from) for a in searching}
+            scoring = {
+                a.name: OwnActors(own, a.batch_size, a.made_from, tuple(devices), patience_s)
+                for a in searching
+            }
         max_at_once = at_once if is_shared else None
         _search(searching, scoring, max_at_once, children, failures, say, patience_s)
         if not is_shared:
-            actors = _actors(pools, placement, 1, say, patience_s)
+            actors, _ = _actors(pools, placement, 1, say, patience_s)
         found = [a for a in attempts if a.name not in failures.errors]
         for number, attempt in enumerate(found, 1):
             say(f"front   {number}/{len(found)}   {attempt.name}")
@@ -220,13 +225,12 @@ def _attempt(planned: PlannedSearch, directory: SweepDirectory, chosen: Setting)
 
 def _actors(
     pools: ExitStack, placement: Placement, num_scorers: int, say: Say, patience_s: float
-) -> list[ActorHandle]:
-    """Scoring actors until `pools` closes, ready to work."""
+) -> tuple[list[ActorHandle], list[Hardware]]:
+    """Scoring actors until `pools` closes, ready to work, and the device of each."""
     actors = start_actors(placement, num_scorers)
     for actor in actors:
         pools.callback(ray.kill, actor)
-    await_actors(actors, placement, say, patience_s)
-    return actors
+    return actors, await_actors(actors, placement, say, patience_s)
 
 
 def _plan(

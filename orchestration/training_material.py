@@ -1,7 +1,8 @@
 """What is trained on, on its way from the driver to the workers: images or windows.
 
 The driver reads the prepared data, verified, into the object store; each worker takes all of it
-into its memory, or its GPU's, once.
+into its memory, or its GPU's, once. It waits for that copy: to pin the data first, as is done for
+batches, would take as much memory again, up to the next power of two, and torch keeps it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,6 @@ import torch
 from ray import ObjectRef
 from torch import Tensor
 
-from models.transfer import copied
 from orchestration.config import Config
 from orchestration.data import ray_dataset
 from orchestration.training_batches import Labels
@@ -57,12 +57,12 @@ def receive(
     """
     parts = ray.get(list(blocks))
     if config.data.is_windows:
-        return Windows(copied(torch.from_numpy(parts[0].copy()), device)), None
+        return Windows(torch.from_numpy(parts[0].copy()).to(device)), None
     images = [table["image"].combine_chunks().to_numpy_ndarray() for table in parts]
     pixels = _kept(torch.from_numpy(np.concatenate(images)), device)
     if not config.network.conditional or num_classes is None:
         return pixels, None
-    classes = copied(_classes(parts), device)
+    classes = _classes(parts).to(device)
     return pixels, Labels(classes, num_classes, config.train.label_dropout)
 
 
@@ -71,7 +71,7 @@ def _kept(images: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda":
         return images
     free, _ = torch.cuda.mem_get_info(device)
-    return copied(images, device) if images.nbytes <= SHARE_OF_GPU * free else images
+    return images.to(device) if images.nbytes <= SHARE_OF_GPU * free else images
 
 
 def _classes(tables: Sequence[pa.Table]) -> Tensor:

@@ -78,7 +78,7 @@ def check_gpu(workers: Workers, patience: Patience) -> None:
         MachineError: it cannot, or no GPU is to be had in good time.
     """
     kind = {} if workers.gpu_type is None else {"accelerator_type": workers.gpu_type}
-    ref = _usable.options(num_gpus=SLIVER, **kind).remote()
+    ref = _usable.options(**kind).remote()
     while not ray.wait([ref], timeout=POLL_S)[0]:
         patience.tick()
     try:
@@ -108,6 +108,8 @@ def _content(path: str) -> str | None:
         return None
 
 
-@ray.remote(num_cpus=0, max_retries=0)
+# Declared with a GPU, Ray ends the process after the task; by `options` alone it would stay, and
+# hold memory of a GPU that is another's by then.
+@ray.remote(num_cpus=0, num_gpus=SLIVER, max_retries=0)
 def _usable() -> None:
     check_usable("cuda")

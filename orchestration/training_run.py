@@ -57,7 +57,7 @@ def settled_device(train: Train, folder: Path) -> torch.device:
     device = ray.train.torch.get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    settle(device.type, train.tf32)
+    settle(device.type, train.tf32, gradients=True)
     return device
 
 

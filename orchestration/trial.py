@@ -22,8 +22,10 @@ from ray import ObjectRef, tune
 from ray.exceptions import RayError, RayTaskError
 from ray.tune import PlacementGroupFactory, TuneError
 
+from orchestration.actors import await_actors
 from orchestration.errors import DataError, MachineError
 from orchestration.journal import Journal, Record
+from orchestration.machine import Hardware
 from orchestration.patience import Patience, Say, free_now, shown
 from orchestration.placement import Placement
 from orchestration.pool import Pool
@@ -47,15 +49,29 @@ class OwnActors:
         placement: how many, and what each of them claims.
         batch_size: images a task.
         shared: what their scorers are made from.
+        like: the devices that the search's plan was made on, which theirs must be like.
+        patience_s: longest wait for them.
     """
 
     placement: Placement
     batch_size: int
     shared: ObjectRef
+    like: tuple[Hardware, ...]
+    patience_s: float
 
     def start(self) -> Pool:
-        """The pool; to be called in the trial."""
-        return Pool(start_actors(self.placement), self.batch_size, self.shared)
+        """The pool, ready to work; to be called in the trial.
+
+        Raises:
+            MachineError: as of `await_actors`.
+        """
+        pool = Pool(start_actors(self.placement), self.batch_size, self.shared)
+        try:
+            await_actors(pool.actors, self.placement, log.info, self.patience_s, self.like)
+        except BaseException:
+            pool.close()
+            raise
+        return pool
 
 
 @dataclass(frozen=True)

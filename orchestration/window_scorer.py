@@ -18,7 +18,7 @@ import torch
 from models.crps import Errors, errors, fair_crps, replicates, window_sums
 from models.intervals import Replicates
 from models.windows import Panel
-from orchestration.machine import hardware
+from orchestration.machine import Hardware, hardware
 from orchestration.scorer import Steps
 from orchestration.step_times import StepTimes
 from orchestration.stopwatch import started
@@ -149,6 +149,6 @@ class WindowScorer:
         """How long the parts of sampling `num_images` draws at once take."""
         return self.source.step_times(ways, num_images)
 
-    def hardware(self) -> dict[str, str | bool]:
+    def hardware(self) -> Hardware:
         """The device that this scorer runs on."""
         return hardware(self.source.device)

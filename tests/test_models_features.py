@@ -6,6 +6,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from models import features as module
 from models.features import Classifier, _shifted, accuracy, train_classifier
 from models.frechet import Reference, distance, noise_floor
 from models.images import from_uint8
@@ -118,6 +119,45 @@ def test_other_sizes(channels, image_size):
     assert network.features(x).shape == (2, 16) and network(x).shape == (2, 3)
     last = [layer for layer in network.body if isinstance(layer, nn.Linear)][0]
     assert last.in_features <= 64 * 16  # at most 4x4 pixels are left
+
+
+@pytest.fixture
+def sizes(monkeypatch):
+    """Of the batches that classifiers take while at most 3 images of 8x8 go together."""
+    taken = []
+    forward = nn.Flatten.forward
+
+    def noted(layer, x):
+        taken.append(len(x))
+        return forward(layer, x)
+
+    monkeypatch.setattr(nn.Flatten, "forward", noted)
+    monkeypatch.setattr(module, "PIXELS_AT_ONCE", 3 * 64 + 63)
+    return taken
+
+
+def test_large_images_go_through_in_parts_and_small_ones_together(network, sizes):
+    found = features(network, UNSEEN[:8])
+    assert sizes == [3, 3, 2]
+    alone = [features(network, part) for part in UNSEEN[:8].split(3)]
+    np.testing.assert_array_equal(found, np.concatenate(alone))
+    sizes.clear()
+    accuracy(network, IMAGES[:8], LABELS[:8], batch_size=5)
+    assert sizes == [3, 2, 3]
+    sizes.clear()
+    assert features(network, UNSEEN[:3]).shape == (3, 64) and sizes == [3]
+
+
+def test_all_of_a_training_batch_goes_together(sizes):
+    """Its statistics are those of the whole batch."""
+    train_classifier(IMAGES[:50], LABELS[:50], seed=3, iterations=2, batch_size=16)
+    assert sizes == [16, 16]
+
+
+def test_how_many_images_go_together():
+    assert module.images_at_once(32, 32) >= 2000  # as many as a task has
+    assert module.images_at_once(256, 256) == 32
+    assert module.images_at_once(9999, 9999) == 1
 
 
 def test_shifts_move_whole_images_and_repeat_their_edges():

@@ -1,3 +1,8 @@
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +11,11 @@ from sklearn.datasets import load_digits
 from models.images import from_uint8
 from orchestration import config as configs
 from orchestration import extractor, real_features
+from orchestration.actors import started
 from orchestration.data import load_arrays, prepare
-from orchestration.errors import DataError
+from orchestration.errors import DataError, MachineError
 from orchestration.extractor import REFERENCE, ensure_extractor, extractor_folder, load_extractor
+from orchestration.placement import Placement
 
 CONFIG = configs.load(None, ["search.budget=1"])
 
@@ -144,6 +151,85 @@ def test_a_task_that_fails_is_told(ray_cluster):
     with pytest.raises(DataError, match="a is damaged"):
         zeros = np.zeros((9, 1, 4, 4), np.uint8)
         real_features.real_features(Broken(), zeros, 4, CONFIG, print)
+
+
+@dataclass(frozen=True)
+class Pretended(Placement):
+    """Says that there are GPUs, and claims none of Ray."""
+
+    @property
+    def options(self):
+        return {"num_cpus": self.num_cpus}
+
+    @property
+    def bundle(self):
+        return {"CPU": self.num_cpus}
+
+
+@pytest.fixture
+def two_gpus(ray_cluster, monkeypatch):
+    """Two actors have a GPU each, as they think; they compute on CPUs."""
+    monkeypatch.setattr(real_features, "place", lambda *asked: Pretended(2, 0.4, 1.0))
+
+
+class Diary(torch.nn.Module):
+    """Notes who worked in a folder; fails once, where that has a file `fault`."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def features(self, x):
+        fault = self.folder / "fault"
+        if fault.exists():
+            fault.unlink()
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+        (self.folder / str(os.getpid())).touch()
+        return x.flatten(1).cumsum(1)
+
+
+def test_on_gpus_actors_take_features_and_are_gone_then(two_gpus, tmp_path):
+    """A fault of a GPU on the way changes no bit."""
+    images = np.random.default_rng(0).integers(256, size=(60, 1, 4, 4)).astype(np.uint8)
+    expected = Diary(tmp_path).features(from_uint8(torch.from_numpy(images)))
+    (tmp_path / str(os.getpid())).unlink()
+    (tmp_path / "fault").touch()
+    found = real_features.real_features(Diary(tmp_path), images, 7, CONFIG, print)
+    np.testing.assert_array_equal(found, expected.numpy())
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(workers) <= 4  # processes, for 9 parts
+    deadline = time.monotonic() + 300
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < deadline, workers
+        time.sleep(0.1)
+
+
+class Full(torch.nn.Module):
+    """Finds the GPU full."""
+
+    def features(self, x):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+
+
+def test_a_gpu_that_is_full_is_told_in_a_line(two_gpus, monkeypatch):
+    placements = []
+
+    def spied(actor_class, placement, *args):
+        placements.append(placement)
+        return started(actor_class, placement, *args)
+
+    monkeypatch.setattr(real_features, "started", spied)
+    zeros = np.zeros((9, 1, 4, 4), np.uint8)
+    with pytest.raises(MachineError, match="out of memory .CUDA .* fewer score.actors_per_gpu"):
+        real_features.real_features(Full(), zeros, 9, CONFIG, print)
+    assert [placement.num_actors for placement in placements] == [1]  # no more than parts
+
+
+def test_a_task_has_fewer_images_where_a_classifier_sees_large_ones():
+    images_a_task = extractor._images_a_task
+    assert images_a_task("classifier", (9000, 1, 32, 32)) == 2000
+    assert images_a_task("classifier", (9000, 3, 256, 256)) == 32
+    assert images_a_task("inception", (9000, 3, 256, 256)) == 50  # brings them to its own size
 
 
 def test_what_is_no_extractor_is_refused(tmp_path):

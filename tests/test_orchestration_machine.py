@@ -10,14 +10,20 @@ from models import population
 from models.diffusion import noise_levels
 from models.noise import normal
 from models.sampling import Sampler
-from orchestration import machine, stopwatch
+from orchestration import config as configs
+from orchestration import machine, stopwatch, training_run
+from orchestration.actors import check_alike
 from orchestration.errors import MachineError
 from orchestration.files import write_json
 from orchestration.plan import other_device, use_plan
-from orchestration.scoring_actors import OF_MEMORY, ScorerActor, check_alike
 
 CPU = {"processor": "one", "has_bfloat16": False, "machine": "x86_64", "torch": "2"}
-GPU = {**CPU, "processor": "NVIDIA T4", "device": "cuda", "cuda": "13.0", "cudnn": "9"}
+GPU = {
+    **CPU, "processor": "NVIDIA T4", "device": "cuda", "cuda": "13.0", "cudnn": "9",
+    "capability": "7.5", "multiprocessors": "40",
+}  # fmt: skip
+A100 = {**GPU, "capability": "8.0", "multiprocessors": "108"}
+SMALL, LARGE = ({**A100, "processor": f"NVIDIA A100-SXM4-{size}GB"} for size in (40, 80))
 
 
 @pytest.mark.parametrize(("ids", "expected"), [([], "cpu"), ([1], "cuda")])
@@ -42,6 +48,23 @@ def test_the_record_of_a_cpu_is_what_it_was():
     assert machine.hardware().keys() == {"processor", "has_bfloat16", "machine", "torch"}
 
 
+def test_a_gpu_is_told_by_what_its_bits_depend_on(monkeypatch):
+    for name, answer in {
+        "is_available": lambda: True,
+        "get_device_name": lambda: "NVIDIA A100-SXM4-40GB",
+        "is_bf16_supported": lambda including_emulation: True,
+        "get_device_properties": lambda: SimpleNamespace(
+            major=8, minor=0, multi_processor_count=108
+        ),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, answer)
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
+    found = machine.hardware("cuda")
+    assert found["processor"] == SMALL["processor"] and found.keys() == SMALL.keys()
+    assert machine.gpu_kind(found) == "108 multiprocessors of capability 8.0"
+    assert machine.gpu_kind(CPU) is None
+
+
 def flags():
     return (
         torch.backends.cuda.matmul.allow_tf32,
@@ -53,11 +76,23 @@ def flags():
     )
 
 
+def fused_attention():
+    cuda = torch.backends.cuda
+    return cuda.mem_efficient_sdp_enabled(), cuda.flash_sdp_enabled(), cuda.cudnn_sdp_enabled()
+
+
+def enable_fused_attention(enabled):
+    torch.backends.cuda.enable_mem_efficient_sdp(enabled)
+    torch.backends.cuda.enable_flash_sdp(enabled)
+    torch.backends.cuda.enable_cudnn_sdp(enabled)
+
+
 def test_only_a_gpu_is_settled(monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")  # put back in the end
     monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
     before = flags()
-    machine.settle("cpu", tf32=True)
+    machine.settle("cpu", tf32=True, gradients=True)
+    assert fused_attention() == (True, True, True)
     assert flags() == before and "CUBLAS_WORKSPACE_CONFIG" not in os.environ
     try:
         machine.settle("cuda")
@@ -65,50 +100,71 @@ def test_only_a_gpu_is_settled(monkeypatch):
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         machine.settle("cuda", tf32=True)
         assert flags() == (True, True, False, True, True, False)
+        assert fused_attention() == (True, True, True)
+        machine.settle("cuda", gradients=True)
+        assert fused_attention() == (False, False, False)
+        assert torch.backends.cuda.math_sdp_enabled()
     finally:
+        enable_fused_attention(True)
         (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32,
          torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) = before[:4]
         torch.use_deterministic_algorithms(before[4])
         torch.utils.deterministic.fill_uninitialized_memory = before[5]
 
 
-def test_a_full_gpu_is_one_line_with_the_remedy():
-    def fill():
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+def test_a_training_worker_is_settled_for_gradients(monkeypatch, tmp_path):
+    asked = []
+    context = SimpleNamespace(get_world_rank=lambda: 1)
+    monkeypatch.setattr(training_run.ray.train, "get_context", lambda: context)
+    monkeypatch.setattr(training_run.ray.train.torch, "get_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(training_run.torch, "set_num_threads", lambda number: None)
+    monkeypatch.setattr(training_run, "settle", lambda *how, **more: asked.append((how, more)))
+    train = configs.load(None, ["search.budget=1", "train.tf32=true"]).train
+    assert training_run.settled_device(train, tmp_path) == torch.device("cpu")
+    assert asked == [(("cpu", True), {"gradients": True})]
 
-    with pytest.raises(MachineError) as caught:
-        ScorerActor(1)._guarded(fill)
-    line = str(caught.value)
-    assert "out of memory (CUDA out of memory" in line and line.endswith(OF_MEMORY)
-    assert "\n" not in line and "score.batch_size" in line and "score.actors_per_gpu" in line
-    assert caught.value.__suppress_context__  # what holds the tensors is not handed on
 
-
-def test_actors_on_gpus_of_several_types_are_refused():
+def test_actors_on_gpus_that_give_other_bits_are_refused():
     check_alike([CPU, {**CPU, "processor": "another"}])
     check_alike([GPU, GPU])
-    with pytest.raises(MachineError, match=r"several types \(NVIDIA A100, NVIDIA T4\); expected"):
-        check_alike([GPU, {**GPU, "processor": "NVIDIA A100"}])
+    check_alike([SMALL, LARGE])  # they differ in memory alone
+    with pytest.raises(MachineError) as caught:
+        check_alike([GPU, LARGE, SMALL])
+    line = str(caught.value)
+    assert "(NVIDIA A100-SXM4-40GB: 108 multiprocessors of capability 8.0, NVIDIA A100-S" in line
+    assert "expected one kind, by ray.accelerator_type" in line and "\n" not in line
+    # Ray calls all of them H100
+    boards = [{**GPU, "processor": f"NVIDIA H100 {n}", "multiprocessors": n} for n in "ab"]
+    with pytest.raises(MachineError, match=r"ray start --resources='{.accelerator_type:"):
+        check_alike(boards)
+    # A name may stand for several kinds, such as of slices of one GPU
+    with pytest.raises(MachineError, match="1 multiprocessors .* 2 multiprocessors"):
+        check_alike([{**GPU, "multiprocessors": n} for n in "12"])
 
 
 def test_a_plan_is_followed_on_its_own_device_alone(tmp_path):
     plans = {}
-    for gpu in (None, "NVIDIA T4"):
+    for gpu, of_gpu in (
+        (None, {}),
+        ("NVIDIA T4", {"gpu": "NVIDIA T4", "gpu_kind": machine.gpu_kind(GPU)}),
+        ("A100", {"gpu": SMALL["processor"], "gpu_kind": machine.gpu_kind(SMALL)}),
+        ("old", {"gpu": "NVIDIA T4"}),  # from when there were names alone
+    ):
         plans[gpu] = tmp_path / f"{gpu}.json"
-        write_json(plans[gpu], {"gpu": gpu} if gpu else {})
+        write_json(plans[gpu], of_gpu)
     assert other_device(plans[None], CPU) is None
     assert other_device(plans[None], {**CPU, "processor": "another"}) is None
     assert other_device(plans["NVIDIA T4"], GPU) is None
-    on_cpus, on_gpus = plans[None], plans["NVIDIA T4"]
-    found = other_device(on_cpus, GPU)
-    assert found == f"{on_cpus} is of CPUs, but scoring runs on GPUs (NVIDIA T4)"
-    found = other_device(on_gpus, CPU)
-    assert found == f"{on_gpus} is of GPUs (NVIDIA T4), but scoring runs on CPUs"
-    assert other_device(on_gpus, {**GPU, "processor": "NVIDIA A100"}).endswith("(NVIDIA A100)")
+    assert other_device(plans["A100"], LARGE) is None
+    assert "of CPUs, but scoring runs on GPUs (NVIDIA T4: 40 m" in other_device(plans[None], GPU)
+    assert other_device(plans["NVIDIA T4"], CPU).endswith("7.5), but scoring runs on CPUs")
+    assert other_device(plans["NVIDIA T4"], SMALL) is not None
+    for other in (CPU, GPU):
+        assert "is of GPUs (NVIDIA T4), but scoring" in other_device(plans["old"], other)
     pool = SimpleNamespace(one=lambda method: GPU)
-    write_json(on_cpus, {"ways": {}})
+    write_json(plans[None], {"ways": {}})
     with pytest.raises(MachineError, match="other bits; expected the same .see score.device"):
-        use_plan(None, SimpleNamespace(macs={}), pool, on_cpus)
+        use_plan(None, SimpleNamespace(macs={}), pool, plans[None])
 
 
 def test_noise_is_made_on_the_host_whatever_the_device(monkeypatch):

@@ -48,6 +48,9 @@ def test_as_many_share_a_gpu_as_may_and_not_one_more():
         ({"CPU": 4.0, "memory": 1e9}, Node(4.0)),
         ({"CPU": 4.0, "GPU": 2.0, "accelerator_type:T4": 1.0}, Node(4.0, 2, "T4")),
         ({"CPU": 4.0, "GPU": 2.0}, Node(4.0, 2, UNKNOWN)),
+        # one name is Ray's, the other was given to tell boards apart
+        ({"CPU": 4.0, "GPU": 2.0, "accelerator_type:H100": 1.0, "accelerator_type:H100-PCIe": 1.0},
+         Node(4.0, 2, "H100-PCIe")),
         ({"CPU": 4.0, "accelerator_type:T4": 1.0}, Node(4.0)),  # started with --num-gpus 0
     ],
 )

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ray
+import torch
 
 from models.energy import energy_score
 from models.frechet import Reference
+from orchestration import actors
 from orchestration import pool as module
-from orchestration import scoring_actors
 from orchestration.errors import DataError, MachineError
 from orchestration.fidelity import fidelity
 from orchestration.placement import ACTOR_CPUS, Placement
@@ -54,6 +55,10 @@ class ScriptedSource(StubSource):
         if lives and images.start > 0:
             lives[0].unlink()
             os.kill(os.getpid(), signal.SIGKILL)
+        faults = sorted(self.folder.glob("fault-*"))
+        if faults and images.start > 0:
+            faults[0].unlink()
+            raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
 
 
 def make(folder):
@@ -228,6 +233,13 @@ def test_an_actor_killed_at_work_costs_time_and_no_bit(pools, script):
     assert len(list(script.glob("diary-*"))) == 3  # of the two actors and the one put in place
 
 
+def test_a_fault_of_a_gpu_costs_its_actors_process_and_no_bit(pools, script):
+    (script / "fault-1").touch()
+    assert_same(pools(2).distances(SCHEDULES, SEED, 47), in_process(SCHEDULES, 47))
+    assert not list(script.glob("fault-*"))
+    assert len(list(script.glob("diary-*"))) == 3  # of the two actors and the one put in place
+
+
 def test_scores_that_do_not_come_in_time_are_an_error_of_the_machine(pools, script):
     (script / "slow").touch()
     pool = pools(1)
@@ -259,7 +271,7 @@ def test_schedules_are_named_to_all_actors_though_they_be_the_same(monkeypatch):
 def test_actors_that_die_again_and_again_are_an_error_of_the_machine(
     started, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scoring_actors, "NUM_RESTARTS", 1)
+    monkeypatch.setattr(actors, "NUM_RESTARTS", 1)
     for life in range(9):
         (tmp_path / f"life-{life}").touch()
     pool = start_pool(make, (tmp_path,), Placement(1, 0.9), BATCH_SIZE)

@@ -1,11 +1,16 @@
+import time
+
 import pytest
+import ray
 from stub_search import InProcessPool, generations, records_of, stub_problem, stub_scorer
 
+from orchestration import pool as pool_module
+from orchestration import trial
 from orchestration.errors import DataError, MachineError
 from orchestration.journal import Journal
 from orchestration.placement import Placement
 from orchestration.pool import start_pool
-from orchestration.trial import run_search
+from orchestration.trial import OwnActors, run_search
 
 
 class FailingPool(InProcessPool):
@@ -53,6 +58,38 @@ def test_a_trial_on_actors_journals_what_a_loop_in_this_process_finds(
     again = Journal(journal.path, "abc")
     assert again.records == journal.records == records_of(expected)
     assert again.stopped == "30 candidates scored"
+
+
+GPU = {"device": "cuda", "processor": "NVIDIA A100", "capability": "8.0"}
+
+
+def test_a_trials_own_actors_are_held_to_the_device_of_its_plan(ray_cluster, journal):
+    """As the shared ones are; else a search would go on to other bits."""
+    problem, free = stub_problem(budget=30), ray.available_resources()["CPU"]
+    like = tuple({**GPU, "multiprocessors": number} for number in ("98", "108"))
+    own = OwnActors(Placement(1, 0.4), 10, ray.put((stub_scorer, ())), like, 600.0)
+    with pytest.raises(MachineError, match="on GPUs that give other bits"):
+        run_search(problem, own, journal, lambda generation: None)
+    assert journal.records == []
+    deadline = time.monotonic() + 60
+    while ray.available_resources()["CPU"] < free:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_own_actors_that_cannot_start_are_told(ray_cluster, monkeypatch):
+    """Such as for the lack of a GPU that torch can use; they do not stay either."""
+    killed = []
+
+    def refuse(actors, *args):
+        raise MachineError("cannot use")
+
+    monkeypatch.setattr(trial, "start_actors", lambda placement: ["one", "two"])
+    monkeypatch.setattr(trial, "await_actors", refuse)
+    monkeypatch.setattr(pool_module.ray, "kill", killed.append)
+    with pytest.raises(MachineError, match="cannot use"):
+        OwnActors(Placement(2, 0.4), 10, "shared", (), 600.0).start()
+    assert killed == ["one", "two"]
 
 
 @pytest.mark.parametrize("error", [DataError("a is damaged"), KeyError("our own fault")])

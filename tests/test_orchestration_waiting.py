@@ -4,12 +4,14 @@ import pytest
 import ray
 from stub_search import InProcessPool, stub_problem, stub_scorer
 
-from orchestration import patience, scoring_actors, training_nodes
+from orchestration import actors as actors_module
+from orchestration import patience, training_nodes
+from orchestration.actors import await_actors
 from orchestration.errors import MachineError
 from orchestration.journal import Journal
 from orchestration.placement import Node, Placement
 from orchestration.pool import start_pool
-from orchestration.scoring_actors import await_actors, start_actors
+from orchestration.scoring_actors import start_actors
 from orchestration.training_nodes import observe_nodes, this_node, without
 from orchestration.trial import run_search
 
@@ -18,7 +20,7 @@ from orchestration.trial import run_search
 def hasty(monkeypatch):
     """Nothing is waited for long before it is said."""
     monkeypatch.setattr(patience, "SAY_AFTER_S", 0.0)
-    monkeypatch.setattr(scoring_actors, "POLL_S", 0.2)
+    monkeypatch.setattr(actors_module, "POLL_S", 0.2)
 
 
 def kill(actors):
@@ -74,3 +76,8 @@ def test_nodes_are_asked_whether_they_see_what_is_written(ray_cluster, monkeypat
     nodes = dict.fromkeys((here, "twin", "gone"), Node(4.0))
     assert without(tmp_path / "a", nodes, here) == ["gone"]
     assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_a_process_that_has_looked_at_a_gpu_ends():
+    """What Ray makes of a task that is declared with a GPU; else it would hold memory of it."""
+    assert training_nodes._usable._default_options["max_calls"] == 1
