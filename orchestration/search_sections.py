@@ -39,7 +39,8 @@ class Search(Section):
 
     `segments` is the most pieces of a schedule, and means something in the space `segments` alone.
     Of time series `num_images` counts windows, and each is sampled `num_samples` times.
-    `warm_start` is a run of `jobs.mask` (or its `s.parquet`): where first guesses come from.
+    `warm_start` is a run of `jobs.mask` (or its `s.parquet`): where first guesses come from, and
+    what mutations tend to.
     """
 
     optimizer: Literal["nsga2", "de", "one-plus-one", "random"] = "nsga2"

@@ -1,16 +1,21 @@
 """The mask command: from scratch in the literal form, then frozen on what that has trained."""
 
 import json
+import re
 import signal
 
 import pyarrow.parquet as pq
 import pytest
 import ray
+import torch
 from commands import contents, run, run_until
+from safetensors.torch import load_file
 
 from jobs import cli, mask
+from search_spaces.prefixes import count_calls
 from search_spaces.schedule import StepSchedule
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 TINY = (
     "network.block_out_channels=[8]", "network.attention=[false]", "network.norm_group_size=4",
     "train.batch_size=64", "train.warmup_iterations=2", "train.iterations=12",
@@ -88,13 +93,19 @@ def test_a_literal_schedule_is_sampled_as_any_other(scratch, tmp_path):
     assert (done.returncode, done.stderr) == (0, "") and len(list(tmp_path.glob("*.png"))) == 1
 
 
-@pytest.mark.proof
-def test_a_network_of_diffusers_own_is_taken_as_it_is(scratch, tmp_path):
+@pytest.fixture
+def foreign(scratch, tmp_path):
+    """A network as diffusers saves it."""
     trained, _ = scratch
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
-        (foreign / name).write_bytes((trained / "supernet" / name).read_bytes())
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    for name in ("config.json", WEIGHTS):
+        (folder / name).write_bytes((trained / "supernet" / name).read_bytes())
+    return folder
+
+
+@pytest.mark.proof
+def test_a_network_of_diffusers_own_is_taken_as_it_is(foreign, tmp_path):
     out = tmp_path / "run"
     done = run("mask", *sets(*FROZEN), "--supernet", foreign, "--out", out)
     assert (done.returncode, done.stderr) == (0, "")
@@ -103,6 +114,34 @@ def test_a_network_of_diffusers_own_is_taken_as_it_is(scratch, tmp_path):
     assert set(result["results"][0]["scored"]) >= {"learned", "even", "quadratic", "elbo optimum"}
     rounds = json.loads((out / "quality.json").read_text())["rounds"]
     assert rounds[0]["kind"] == "known" and rounds[-1]["kind"] == "final"
+
+
+@pytest.mark.proof
+def test_it_learns_on_where_it_is_tuned(foreign, tmp_path):
+    out, values = tmp_path / "run", (*FROZEN, "mask.weights=tuned", "mask.reward=elbo")
+    done = run("mask", *sets(*values), "--supernet", foreign, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads((out / "mask.json").read_text())["evaluations"] == 2 * 64 * 7
+    assert (out / "network" / WEIGHTS).read_bytes() == (foreign / WEIGHTS).read_bytes()
+    before, after = (load_file(folder / WEIGHTS) for folder in (foreign, out / "supernet"))
+    assert before.keys() == after.keys()
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.proof
+def test_guided_steps_are_charged_twice(tmp_path):
+    conditional = ("network.conditional=true",)
+    assert run("train", *sets(*conditional), "--out", tmp_path / "t").returncode == 0
+    values = (*conditional, *FROZEN, "sampler.guidance=2", "mask.evaluations=2000")
+    supernet = tmp_path / "t" / "supernet"
+    done = run("mask", *sets(*values), "--supernet", supernet, "--out", tmp_path / "run")
+    assert (done.returncode, done.stderr) == (0, "")
+    result = json.loads((tmp_path / "run" / "mask.json").read_text())
+    rounds = json.loads((tmp_path / "run" / "quality.json").read_text())["rounds"]
+    assert result["evaluations"] == 400 + sum(r["calls"] for r in rounds) <= 2000
+    count = int(re.search(r"known: \d+ masks on (\d+) images", done.stdout).group(1))
+    steps = [[(i, 1.0) for i in reversed(kept)] for kept in rounds[0]["masks"]]
+    assert rounds[0]["calls"] == 2 * count * count_calls(steps)
 
 
 @pytest.mark.parametrize(

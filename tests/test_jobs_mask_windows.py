@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from commands import CONFIGS, run
 from test_jobs_impute import own_table
@@ -53,6 +54,17 @@ def test_a_mask_is_learned_with_its_imputer(scratch):
         assert schedule.sampler == "ddpm" and len(schedule.steps) == entry["num_steps"]
         levels = [level for _, _, level in schedule.steps]
         assert levels == sorted(levels)
+
+
+@pytest.mark.proof
+def test_its_schedule_fills_a_table(scratch, tmp_path):
+    folder, _ = scratch
+    schedule = folder / "scratch" / "schedules" / "3.json"
+    asked = ("--schedule", schedule, "--table", folder / "mine.csv", "--time", "time")
+    done = run("impute", *asked, "--num-samples", 3, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    filled = pd.read_csv(tmp_path / "mine.csv")
+    assert filled[["warm", "cold", "press"]].notna().to_numpy().all()
 
 
 @pytest.mark.proof
