@@ -1,13 +1,15 @@
 """Learning s from generated quality: a few samples under each mask, scored by the engine.
 
-For one number of steps: the first masks are known spacings and what the ELBO has found; s becomes
-their mean, better ones weighing more, blurred over neighbours. Then, round by round, masks are
-drawn by s, scored on the same fresh noise, and s steps along the natural gradient, by the ranks of
-their qualities. The best of the first masks is scored in every round, so that what was met in
-different rounds can be compared, and the leader so far too, so that one that was only lucky falls
-back. In the end the likeliest steps and the best masks that were met are compared once more on
-fresh noise, by what the budget has left, and the best of them by all that is known is the result
-(ProbMask, Zhou et al., CVPR 2021, ends by drawing masks and keeping the best).
+For one number of steps: the first masks are known spacings and what the ELBO has found; the better
+half of them is scored again, and of that the better half, while the budget allows (sequential
+halving: Karnin et al., ICML 2013); s becomes their mean, better ones weighing more, blurred over
+neighbours. Then, round by round, masks are drawn by s, and s steps along the natural gradient, by
+the ranks of their qualities. Each round is on fresh noise, the same for all of its masks, and has
+the best two so far among them, so that what was met in different rounds can be compared
+(`mask_rounds.ranking`) and one that was only lucky falls back. In the end the likeliest steps and
+the best masks that were met are compared once more, by what the budget has left, and the best of
+them by all that is known is the result (ProbMask, Zhou et al., CVPR 2021, ends by drawing masks
+and keeping the best).
 
 What is counted are network calls x images, those of shared first steps once.
 """
@@ -28,7 +30,7 @@ from models.masking import (
 )
 from orchestration.errors import ConfigError
 from orchestration.mask_plan import Chain, indices
-from orchestration.mask_rounds import Kept, Round, Rounds, Scores, winner
+from orchestration.mask_rounds import Kept, Round, Rounds, Scores, ranking
 from orchestration.search_sections import Mask
 from search_spaces.spacing import known_grids, nearest
 
@@ -99,27 +101,32 @@ def refine(
         seed = SEED + (settings.seed * 1009 + num_steps * 4093 + rounds.count) % 2**32
         return rounds.take(kind, masks, seed, count)
 
-    first = take("known", _known(chain, num_steps, found), images)
-    met = _Met(first)
-    s = _mean_of(first, chain, num_steps)
-    yield first, s
+    def pays(masks: Sequence[Kept]) -> bool:
+        return rounds.spent + images * rounds.calls(masks) <= (1 - FINAL_SHARE) * budget
+
+    field = _known(chain, num_steps, found)
+    met: list[Round] = []
+    while not met or (len(field) >= 2 and pays(field)):
+        met.append(take("known", field, images))
+        order = ranking(met)
+        s = _mean_of(order, chain, num_steps)
+        yield met[-1], s
+        field = [mask for mask in order if mask in field][: len(field) // 2]
     while True:
         masks = draw_masks(
             s, _masks_a_round(settings),
             seed=settings.seed, stream=num_steps * STREAMS + rounds.count, draws=settings.draws,
         )  # fmt: skip
         drawn = [indices(mask) for mask in masks]
-        distinct = list(dict.fromkeys([met.anchor, met.leaders(num_steps)[0], *drawn]))
-        calls = images * rounds.calls(distinct)
-        if len(set(drawn)) < 2 or rounds.spent + calls > (1 - FINAL_SHARE) * budget:
+        distinct = list(dict.fromkeys([*_leaders(met, num_steps)[:2], *drawn]))
+        if len(set(drawn)) < 2 or not pays(distinct):
             break
-        scored = take("drawn", distinct, images)
-        met.add(scored)
-        s = _stepped(s, masks, scored, settings, num_steps)
-        yield scored, s
-    leaders = met.leaders(num_steps)
+        met.append(take("drawn", distinct, images))
+        s = _stepped(s, masks, met[-1], settings, num_steps)
+        yield met[-1], s
+    leaders = _leaders(met, num_steps)
     likeliest = indices(top_k(s, num_steps))
-    finalists = list(dict.fromkeys([met.anchor, likeliest, *leaders]))[:FINALISTS]
+    finalists = list(dict.fromkeys([leaders[0], likeliest, *leaders]))[:FINALISTS]
     while len(finalists) > 2 and rounds.spent + images * num_steps * len(finalists) > budget:
         finalists.pop()
     rest = (budget - rounds.spent) // rounds.calls(finalists)
@@ -127,38 +134,15 @@ def refine(
     yield take("final", finalists, max(1, rest // images) * images), s
 
 
-class _Met:
-    """Masks that were met, by their distances from the best of the first round on the same noise.
-
-    Attributes:
-        anchor: that one, which is scored in every round.
-    """
-
-    def __init__(self, first: Round) -> None:
-        self.anchor = winner(first)
-        self._sums: dict[Kept, tuple[float, int]] = {}  # over images, and how many
-        self.add(first)
-
-    def add(self, scored: Round) -> None:
-        against = scored.qualities[scored.masks.index(self.anchor)]
-        for mask, quality in zip(scored.masks, scored.qualities, strict=True):
-            total, count = self._sums.get(mask, (0.0, 0))
-            total += scored.num_images * (quality - against)
-            self._sums[mask] = total, count + scored.num_images
-
-    def leaders(self, num_steps: int) -> list[Kept]:
-        """Those of at most so many steps, the best first."""
-        mean = {mask: total / count for mask, (total, count) in self._sums.items()}
-        return sorted((mask for mask in mean if len(mask) <= num_steps), key=mean.__getitem__)
-
-
 def best_of(rounds: Sequence[Round]) -> Kept:
     """The best mask of the last of all rounds, by all of them."""
-    met = _Met(rounds[0])
-    for scored in rounds[1:]:
-        met.add(scored)
     last = rounds[-1]
-    return next(mask for mask in met.leaders(last.num_steps) if mask in last.masks)
+    return next(mask for mask in _leaders(rounds, last.num_steps) if mask in last.masks)
+
+
+def _leaders(rounds: Sequence[Round], num_steps: int) -> list[Kept]:
+    """Masks of at most so many steps, the best first."""
+    return [mask for mask in ranking(rounds) if len(mask) <= num_steps]
 
 
 def _stepped(
@@ -183,12 +167,11 @@ def _known(chain: Chain, num_steps: int, found: Kept | None) -> list[Kept]:
     return list(dict.fromkeys([*([] if found is None else [found]), *known]))
 
 
-def _mean_of(first: Round, chain: Chain, num_steps: int) -> Tensor:
-    """s from the first masks: weights fall with the logarithm of the rank, to 0 at the middle."""
-    order = sorted(range(len(first.masks)), key=lambda i: first.qualities[i])
+def _mean_of(order: Sequence[Kept], chain: Chain, num_steps: int) -> Tensor:
+    """s from masks, the best first: weights fall with the logarithm of the rank, to 0 halfway."""
     ranks = torch.arange(1, len(order) + 1, dtype=torch.float64)
     weights = (torch.tensor(len(order) / 2 + 1).log() - ranks.log()).clamp(min=0)
     weights = weights / weights.sum()
-    masks = torch.stack([chain.mask(first.masks[i]).double() for i in order])
+    masks = torch.stack([chain.mask(mask).double() for mask in order])
     mean = (weights[:, None] * masks).sum(dim=0)
     return project(blurred(mean, len(chain.timesteps) / (4 * num_steps)), num_steps)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from orchestration.errors import DataError
 from orchestration.mask_plan import Chain
 from search_spaces.prefixes import Step, count_calls
@@ -83,3 +85,23 @@ class Rounds:
 def winner(final: Round) -> Kept:
     """The best mask of a round."""
     return min(zip(final.qualities, final.masks, strict=True))[1]
+
+
+def ranking(rounds: Sequence[Round]) -> list[Kept]:
+    """All masks of the rounds, the best first.
+
+    By least squares with an effect of each mask and one of each round, its noise, every round
+    weighing as its images: the analysis of incomplete blocks. Rounds must hang together by masks
+    that they share.
+    """
+    masks = list(dict.fromkeys(mask for done in rounds for mask in done.masks))
+    rows, qualities = [], []
+    for number, done in enumerate(rounds):
+        for mask, quality in zip(done.masks, done.qualities, strict=True):
+            row = np.zeros(len(masks) + len(rounds))
+            row[[masks.index(mask), len(masks) + number]] = 1
+            weight = done.num_images**0.5
+            rows.append(weight * row)
+            qualities.append(weight * quality)
+    effects = np.linalg.lstsq(np.stack(rows), np.array(qualities), rcond=None)[0]
+    return [masks[i] for i in np.argsort(effects[: len(masks)], kind="stable")]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from search_spaces.schedule import even_grid
 
 QUADRATIC_END = 0.8
-LATE = ((0.55, 1.5), (0.7, 1.5), (0.85, 1.5))
-"""Where schedules start that leave out the noisiest steps, as a share of T, and their power."""
+LATE = ((0.4, 1.5), (0.55, 1.5), (0.7, 1.5), (0.85, 1.5), (1.0, 1.5))
+"""Where late schedules start, as a share of the noisiest timestep, and their power."""
 
 
 def quadratic_grid(num_train_timesteps: int, num_steps: int) -> tuple[int, ...]:
@@ -19,8 +19,8 @@ def quadratic_grid(num_train_timesteps: int, num_steps: int) -> tuple[int, ...]:
 def late_grid(
     num_train_timesteps: int, num_steps: int, start: float, power: float
 ) -> tuple[int, ...]:
-    """t_i = start T (i / K)^power for i = 1 .. K, falling."""
-    most = start * num_train_timesteps
+    """t_i = start (T - 1) (i / K)^power for i = 1 .. K, falling."""
+    most = start * (num_train_timesteps - 1)
     return _distinct([round((i / num_steps) ** power * most) for i in range(1, num_steps + 1)])
 
 

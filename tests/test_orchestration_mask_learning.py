@@ -47,10 +47,10 @@ def test_known_spacings_are_far_from_the_optimum():
     """What `NEAR` is to be held against."""
     learner = learned(0)
     best = best_subsets(CHAIN.grid, ERRORS, VARIANCE, (20, 10, 5))
-    for k, least in ((20, 29), (10, 1.1), (5, 0.5)):
+    for k in (20, 10, 5):
         known = [nearest(CHAIN.timesteps, grid) for grid in known_grids(1000, k).values()]
         costs = learner.costs(torch.stack([CHAIN.mask(kept) for kept in known]))
-        assert costs.min().item() - best[k][1] > least
+        assert costs.min().item() - best[k][1] > 50 * NEAR
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.proof) for n in (1, 2))])

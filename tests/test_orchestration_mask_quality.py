@@ -1,5 +1,6 @@
 """Learning from generated quality, where the quality of a mask is known."""
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
 from orchestration.mask_plan import Chain, indices, plan_budgets
 from orchestration.mask_quality import best_of, check_budget, num_images, refine
-from orchestration.mask_rounds import Round
+from orchestration.mask_rounds import Round, ranking
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
@@ -47,6 +48,23 @@ def test_it_finds_steps_that_are_better_than_all_it_began_with():
     assert quality(CHAIN.steps(best)) < 0.5 * (min(first.qualities) - 1) + 1
     assert len(best) == 4 and best in final.masks
     assert len(set(scores.seeds)) == len(scores.seeds) == len(rounds)  # noise is never the same
+
+
+def test_known_masks_are_halved_until_one_is_left():
+    known = [done for done, _ in learn(200_000)[0] if done.kind == "known"]
+    assert [len(done.masks) for done in known] == [8, 4, 2]
+    for before, after in itertools.pairwise(known):
+        order = sorted(zip(before.qualities, before.masks, strict=True))
+        assert list(after.masks) == [mask for _, mask in order[: len(after.masks)]]
+    assert [done.kind for done, _ in learn(500)[0]] == ["known", "final"]  # halves not paid for
+
+
+def test_each_round_has_the_best_two_so_far():
+    rounds = [done for done, _ in learn(50_000)[0]]
+    for number, done in enumerate(rounds):
+        if done.kind == "drawn":
+            four = [mask for mask in ranking(rounds[:number]) if len(mask) <= 4]
+            assert done.masks[:2] == tuple(four[:2])
 
 
 @pytest.mark.parametrize("budget", [2_000, 20_000])
