@@ -275,6 +275,11 @@ def _search(
 
     if num_replayed:
         say(f"search  goes on after {num_replayed} candidates")
+    else:
+        say(
+            f"search  starts with uniform schedules, the costliest first: a line for each"
+            f" {problem.settings.population} candidates ..."
+        )
     run_search(problem, pool, journal, tell, say, patience_s)
     saved = pool.share_saved()
     if saved is not None:  # the journal's count is of any machine

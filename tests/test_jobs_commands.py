@@ -201,7 +201,7 @@ def test_a_search_tells_of_each_generation_and_ends_with_its_front(golden_stub):
     path, found = golden_stub
     lines = found.stdout.splitlines()
     progress = [line.split()[1] for line in lines if line.startswith("search  ")]
-    assert progress == ["16", "32", "48", "64", "80", "96", "done:"]
+    assert progress == ["starts", "16", "32", "48", "64", "80", "96", "done:"]
     front = json.loads((path / "front.json").read_text())
     for m in front["members"]:
         assert any(m["key"] in line for line in lines)
