@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from search_spaces.schedule import even_grid
 
 QUADRATIC_END = 0.8
-LATE = ((0.4, 1.5), (0.55, 1.5), (0.7, 1.5), (0.85, 1.5), (1.0, 1.5))
-"""Where late schedules start, as a share of the noisiest timestep, and their power."""
+LATE = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Where late schedules start, as a share of the noisiest timestep."""
+LATE_POWER = 1.5
 
 
 def quadratic_grid(num_train_timesteps: int, num_steps: int) -> tuple[int, ...]:
@@ -16,19 +17,17 @@ def quadratic_grid(num_train_timesteps: int, num_steps: int) -> tuple[int, ...]:
     return _distinct([round((i / last) ** 2 * most) for i in range(num_steps)])
 
 
-def late_grid(
-    num_train_timesteps: int, num_steps: int, start: float, power: float
-) -> tuple[int, ...]:
-    """t_i = start (T - 1) (i / K)^power for i = 1 .. K, falling."""
+def late_grid(num_train_timesteps: int, num_steps: int, start: float) -> tuple[int, ...]:
+    """t_i = start (T - 1) (i / K)^LATE_POWER for i = 1 .. K, falling."""
     most = start * (num_train_timesteps - 1)
-    return _distinct([round((i / num_steps) ** power * most) for i in range(1, num_steps + 1)])
+    shares = [(i / num_steps) ** LATE_POWER for i in range(1, num_steps + 1)]
+    return _distinct([round(share * most) for share in shares])
 
 
 def known_grids(num_train_timesteps: int, num_steps: int) -> dict[str, tuple[int, ...]]:
     """Evenly spaced, quadratic and late grids by name, each falling."""
     late = {
-        f"late {start:g}": late_grid(num_train_timesteps, num_steps, start, power)
-        for start, power in LATE
+        f"late {start:g}": late_grid(num_train_timesteps, num_steps, start) for start in LATE
     }
     return {
         "even": even_grid(num_train_timesteps, num_steps),

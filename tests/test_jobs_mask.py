@@ -60,7 +60,7 @@ def test_a_mask_is_learned_with_its_network(scratch):
         levels = [level for _, _, level in schedule.steps]
         assert levels == sorted(levels) and levels[0] > 0.01  # less noise than the whole chain's
         assert set(entry["scored"]) >= {
-            "learned", "even", "quadratic", "late 0.55", "even, literal", "likeliest",
+            "learned", "even", "quadratic", "late 0.5", "even, literal", "likeliest",
         }  # fmt: skip
     table = pq.read_table(out / "s.parquet").to_pandas()
     last = table[table["updates"] == 12 * 30]

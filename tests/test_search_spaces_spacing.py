@@ -9,7 +9,7 @@ def test_quadratic_steps_are_ddims():
 
 
 def test_late_steps_start_at_their_share():
-    assert late_grid(1000, 4, 0.5, 1.0) == (500, 375, 250, 125)
+    assert late_grid(1001, 4, 0.8) == (800, 520, 283, 100)  # 800 (i / 4)^1.5
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 20, 50])
