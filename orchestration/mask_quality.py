@@ -43,6 +43,7 @@ LEAST_IMAGES = 4
 LEAST_ROUNDS = 11  # masks of the first round and the last one, with two finalists
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
+BLUR = 1 / 16  # of the mean distance of two steps
 STREAMS = 2**20  # of masks, of one number of steps
 
 
@@ -168,10 +169,14 @@ def _known(chain: Chain, num_steps: int, found: Kept | None) -> list[Kept]:
 
 
 def _mean_of(order: Sequence[Kept], chain: Chain, num_steps: int) -> Tensor:
-    """s from masks, the best first: weights fall with the logarithm of the rank, to 0 halfway."""
+    """s from masks, the best first: weights fall with the log of the rank, to 0 at a quarter.
+
+    Blurred, so that their neighbours are drawn too, but by little: of a mask that is drawn wide of
+    all that is known few images say only that it is worse.
+    """
     ranks = torch.arange(1, len(order) + 1, dtype=torch.float64)
-    weights = (torch.tensor(len(order) / 2 + 1).log() - ranks.log()).clamp(min=0)
+    weights = (torch.tensor(len(order) / 4 + 1).log() - ranks.log()).clamp(min=0)
     weights = weights / weights.sum()
     masks = torch.stack([chain.mask(mask).double() for mask in order])
     mean = (weights[:, None] * masks).sum(dim=0)
-    return project(blurred(mean, len(chain.timesteps) / (4 * num_steps)), num_steps)
+    return project(blurred(mean, BLUR * len(chain.timesteps) / num_steps), num_steps)
