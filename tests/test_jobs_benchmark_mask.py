@@ -106,7 +106,7 @@ def test_figures_by_hand():
     assert figures["within_10"] == 0.5 and figures["within_5"] == 1
     assert figures["better_than_even_10"] == 1 and figures["better_than_quadratic_10"] == 0.5
     assert figures["better_than_elbo_optimum_5"] == 0
-    assert figures["learned_10"] == 3 and figures["even_5"] == 9 and figures["late_0.55_5"] == 4
+    assert figures["learned_10"] == 3 and figures["even_5"] == 9 and figures["late_0.6_5"] == 4
     assert notes["10"] == {"differences": [1.0, 1.0], "standard_error": 0.0}
     assert notes["5"]["standard_error"] is None
     console = Console(width=200, record=True)
