@@ -2,8 +2,8 @@
 
 For one number of steps: the first masks are known spacings and what the ELBO has found; the better
 half of them is scored again, and of that the better half, while the budget allows (sequential
-halving: Karnin et al., ICML 2013); s becomes their mean, better ones weighing more, blurred over
-neighbours. Then, round by round, masks are drawn by s, and s steps along the natural gradient, by
+halving: Karnin et al., ICML 2013); s becomes the mean of the best quarter, by rank, barely
+blurred. Then, round by round, masks are drawn by s, and s steps along the natural gradient, by
 the ranks of their qualities. Each round is on fresh noise, the same for all of its masks, and has
 the best two so far among them, so that what was met in different rounds can be compared
 (`mask_rounds.ranking`) and one that was only lucky falls back. In the end the likeliest steps and
