@@ -8,6 +8,7 @@ the column `label`, if there is one (`parquet_labels.py`).
 Rows are read some at a time, so that a file may be larger than memory.
 """
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from orchestration.formats import (
 )
 from orchestration.image_decoding import Undecodable, decode, glimpse_shape
 from orchestration.readers.parquet_labels import Labels, read_labels
-from orchestration.readers.parquet_rows import file_of, num_rows, read_columns
+from orchestration.readers.parquet_rows import file_of, num_rows, num_values, read_columns
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixels")
 
@@ -61,6 +62,7 @@ def _glance(files: list[Path], column: pa.Field) -> Iterator[Glimpse | Bad]:
     shape = _tensor_shape(column.type)
     for file in files:
         if shape is not None:
+            _check_nulls(file, column.name, math.prod(shape))
             yield from alike_glimpses(file.name, num_rows(file), shape)
             continue
         for i, (value,) in enumerate(read_columns(file, [column.name])):
@@ -85,6 +87,14 @@ def _read(files: list[Path], column: pa.Field, labels: Labels | None) -> Iterato
                 yield Bad(place(str(file), i), str(error))
             else:
                 yield Picture(place(file.name, i), pixels, number, notes)
+
+
+def _check_nulls(file: Path, column: str, size: int) -> None:
+    """DataError where tensors of so many values are null: pyarrow reads no such column."""
+    rows = num_rows(file)
+    nulls = (rows * size - num_values(file, column)) // max(1, size - 1)
+    if nulls:
+        raise DataError(f"{file}: {nulls} of {rows} rows of {column} are null; expected tensors")
 
 
 def _content(value: pa.Scalar) -> bytes:

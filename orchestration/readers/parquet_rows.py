@@ -24,6 +24,14 @@ def num_rows(path: Path) -> int:
         return file.metadata.num_rows
 
 
+def num_values(path: Path, column: str) -> int:
+    """How many values a column has; a null list has one."""
+    with file_of(path) as file:
+        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+        chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return sum(c.num_values for c in chunks if c.path_in_schema.split(".")[0] == column)
+
+
 def read_columns(path: Path, columns: list[str]) -> Iterator[tuple[pa.Scalar, ...]]:
     """The values of some columns, row by row; DataError where the file is damaged."""
     with _named(path), file_of(path) as file:
