@@ -47,6 +47,7 @@ class RewardsPool(Protocol):
         seed: int,
         num_images: int,
         real: np.ndarray | None,
+        first: int = 0,
     ) -> list[float]:
         """See `Pool`."""
 
@@ -158,7 +159,7 @@ def scores(
         judge = ensure_judge(config, images, run.cache, say)
         chosen = judged_setting(own, setting.baseline(config), supernet, judge)
         with scoring_pool(own, chosen, say) as pool:
-            yield scores_of(pool, chosen.quality.compared)
+            yield scores_of(pool, chosen.quality.compared, most_images(images))
 
     with deferred(started) as score:
         yield lambda *asked: score()(*asked)
@@ -167,23 +168,35 @@ def scores(
 def scored_on(config: Config, count: int) -> Config:
     """The configuration of scoring on so few images, or windows, at a time.
 
-    A call has as many rows as a mask has images. Of windows calls stay as large as they are, for
-    each is sampled several times.
+    In batches without a rest, for that would be padded with calls that nobody counts: halves, or
+    smaller parts of windows, each of which is sampled several times.
     """
-    score = {"batch_size": count, "block_size": count}
+    most = count // 2
     if config.data.is_windows:
-        score = {"batch_size": min(count, config.score.batch_size), "block_size": 1}
+        most = min(most, config.score.batch_size)
+    size = next(size for size in range(max(1, most), 0, -1) if count % size == 0)
+    block_size = 1 if config.data.is_windows else size
+    score = {"batch_size": size, "block_size": block_size}
     return config.model_copy(update={"score": config.score.model_copy(update=score)})
 
 
-def scores_of(pool: RewardsPool, real: np.ndarray | None = None) -> Scores:
+def scores_of(
+    pool: RewardsPool, real: np.ndarray | None = None, most: int | None = None
+) -> Scores:
     """Qualities by a pool: (schedules, seed, number of images) -> one each.
 
     Args:
         pool: of scorers.
         real: what samples are compared with; None of windows.
+        most: windows that there are, of which another seed takes others: the next seed those that
+            follow; None of images, which are others by their noise.
     """
-    return lambda schedules, seed, number: pool.rewards(schedules, seed, number, real)
+
+    def score(schedules: Sequence[Sequence[Step]], seed: int, number: int) -> list[float]:
+        first = 0 if most is None else seed * number % most
+        return pool.rewards(schedules, seed, number, real, first)
+
+    return score
 
 
 def read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:

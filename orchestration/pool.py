@@ -123,13 +123,21 @@ class Pool:
         seed: int,
         num_images: int,
         real: np.ndarray | None,
+        first: int = 0,
     ) -> list[float]:
         """What few samples tell of each schedule without bias; lower is better.
 
-        Arguments as of `appraise`.
+        The population stays whole, so that first steps are shared however many actors there are,
+        and as many network calls are made as `count_calls` says. Arguments as of `appraise`.
+
+        Args:
+            first: index of the first image.
         """
-        runs = batches(num_images, self.batch_size)
-        blocks = self.blocks(schedules, seed, runs, num_whole=num_images)
+        runs = [
+            range(first + run.start, first + run.stop)
+            for run in batches(num_images, self.batch_size)
+        ]
+        blocks = self.blocks(schedules, seed, runs, num_whole=first + num_images, cut=False)
         shared = ray.put(real)
         return self._get(
             [
@@ -144,6 +152,7 @@ class Pool:
         seed: int,
         runs: Sequence[range],
         num_whole: int = 0,
+        cut: bool = True,
     ) -> list[list[ObjectRef]]:
         """References to each schedule's blocks, batch by batch.
 
@@ -152,11 +161,12 @@ class Pool:
             seed: of the noise.
             runs: of image indices, each a batch of `batches` of some number of images.
             num_whole: batches that begin below this image come as features, never as moments.
+            cut: whether the population may be cut where there are fewer batches than actors.
         """
         # Rounded down, no actor has two pieces. One cut more (n + 1) is never shorter: some actor
         # would have two pieces of 1 / (n + 1), which is no less than 1 / n. Many small pieces fill
         # the actors, but lose shared steps and states that lie with other actors
-        cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)))
+        cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)) if cut else 1)
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
         for images in runs:
             first = images.start // self.batch_size * len(cuts)

@@ -1,15 +1,17 @@
 """Which windows are sampled, and which of their entries hidden: for a search, and for reports.
 
-A search looks at the validation windows, what is reported is of the test windows; so the front
-meets windows, hidden entries and noise that the search has not seen. The entries that the source
-itself hides are those of the test; elsewhere `score.hide` of what was recorded is hidden, each
-window's by itself, the same for all schedules.
+A search looks at the validation windows, in an order that spreads the first ones over all; what is
+reported is of the test windows. So the front meets windows, hidden entries and noise that the
+search has not seen. The entries that the source itself hides are those of the test; elsewhere
+`score.hide` of what was recorded is hidden, each window's by itself, the same for all schedules.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from models.windows import Panel, hide
 from orchestration.config import Config
@@ -23,13 +25,27 @@ STREAMS = {"validation": 0, "test": 1}
 def search_panel(config: Config, folder: Path) -> Panel:
     """The validation windows, each sampled `search.num_samples` times; DataError where damaged."""
     part = load_part(folder, "validation")
-    return panel(part, config.search.num_samples, config.score.hide, STREAMS["validation"])
+    found = panel(part, config.search.num_samples, config.score.hide, STREAMS["validation"])
+    order = spread_order(len(found.values))
+    return replace(
+        found, values=found.values[order], given=found.given[order], scored=found.scored[order]
+    )
 
 
 def report_panel(config: Config, folder: Path) -> Panel:
     """The test windows, each sampled `score.num_samples` times; DataError where damaged."""
     part = load_part(folder, "test")
     return panel(part, config.score.num_samples, config.score.hide, STREAMS["test"])
+
+
+def spread_order(count: int) -> Tensor:
+    """Windows in an order of which any first ones lie evenly over all: int64 (count,).
+
+    They follow each other in time, and few of them would be of one season. By the ranks of the
+    multiples of the golden ratio, modulo 1.
+    """
+    places = torch.arange(1, count + 1, dtype=torch.float64) * ((5**0.5 - 1) / 2) % 1
+    return places.argsort().argsort()
 
 
 def panel(part: Part, num_samples: int, share: float, stream: int) -> Panel:

@@ -75,11 +75,11 @@ class WindowScorer:
         Args:
             schedules: steps of each.
             seed: of the noise, which says which windows they are.
-            images: the windows.
+            images: the windows; after the last one comes the first again, with other noise.
             whole: of no meaning: rows are small.
         """
         panel = self.report if seed == self.report_seed else self.search
-        windows = slice(images.start, images.stop)
+        windows = torch.tensor(images) % len(panel.values)
         scored = panel.scored[windows].numpy()
         truth = self.unit.of(panel.values[windows].numpy())
         blocks = []

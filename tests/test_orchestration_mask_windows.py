@@ -10,7 +10,7 @@ from orchestration.errors import ConfigError
 from orchestration.mask_batches import second_moment, window_rows
 from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import plan_budgets
-from orchestration.mask_refine import check_images, scored_on
+from orchestration.mask_refine import check_images, scored_on, scores_of
 from orchestration.training_network import network_arguments
 from orchestration.training_windows import Windows, make_window_batch
 from orchestration.window_formats import WindowHeader
@@ -160,8 +160,28 @@ def test_masks_are_judged_by_windows_that_are_there():
     with pytest.raises(ConfigError, match="mask.num_images: got 7, expected at most 6, the valid"):
         check_images(quality, header)
     check_images(load("mask.num_images=7"), header)  # by the ELBO
-    own = scored_on(quality, 300).score
-    assert (own.batch_size, own.block_size) == (250, 1)
-    assert scored_on(quality, 4).score.batch_size == 4
+
+
+def test_batches_leave_no_rest_that_would_be_padded():
+    of_windows = load("score.batch_size=4", "score.block_size=1")
+    for count, size in ((6, 3), (10, 2), (12, 4), (14, 2), (300, 4)):
+        own = scored_on(of_windows, count).score
+        assert (own.batch_size, own.block_size) == (size, 1)
     of_images = scored_on(configs.load(None, ["search.budget=1"]), 40).score
-    assert (of_images.batch_size, of_images.block_size) == (40, 40)
+    assert (of_images.batch_size, of_images.block_size) == (20, 20)
+
+
+def test_the_next_round_is_on_the_windows_that_follow():
+    asked = []
+
+    class Pool:
+        def rewards(self, schedules, seed, num_images, real, first=0):
+            asked.append((first, num_images))
+            return [0.0]
+
+    of_windows, of_images = scores_of(Pool(), most=10), scores_of(Pool())
+    for number in range(4):
+        of_windows([()], 1000 + number, 6)
+    assert asked == [(0, 6), (6, 6), (2, 6), (8, 6)]
+    of_images([()], 1003, 6)
+    assert asked[-1] == (0, 6)

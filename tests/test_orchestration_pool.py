@@ -121,6 +121,17 @@ def test_rewards_are_energy_scores_of_all_samples(pools, script, num_actors, num
         (whole,) = scorer.score([steps], SEED, range(num_images), whole=True)
         assert reward == pytest.approx(energy_score(np.concatenate(whole), real), rel=1e-6)
     assert len(set(found)) > 2
+    # Whole, whatever the number of actors: a population that is cut makes shared calls again
+    lines = [line for diary in script.glob("diary-*") for line in diary.read_text().splitlines()]
+    assert {line.split(" ", 2)[2] for line in lines} == {"[2, 2, 1, 3, 0]"}
+
+
+def test_rewards_of_later_images(pools):
+    real = np.random.default_rng(0).standard_normal((30, NUM_FEATURES)).astype("f4")
+    found = pools(2).rewards(SCHEDULES[:1], SEED, 20, real, 7)
+    scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
+    (whole,) = scorer.score(SCHEDULES[:1], SEED, range(7, 27), whole=True)
+    assert found == pytest.approx([energy_score(np.concatenate(whole), real)], rel=1e-6)
 
 
 def assert_same(found, expected):

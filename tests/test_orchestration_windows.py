@@ -8,7 +8,13 @@ from orchestration.dry_run import check_features
 from orchestration.errors import ConfigError, DataError
 from orchestration.training_sections import Data
 from orchestration.window_formats import MAX_TRAIN, Part, cut_cycles
-from orchestration.window_panels import HIDDEN, panel, report_panel, search_panel
+from orchestration.window_panels import (
+    HIDDEN,
+    panel,
+    report_panel,
+    search_panel,
+    spread_order,
+)
 from orchestration.windows import load_part, normalise, restore
 
 T, LENGTH = 240, 8
@@ -110,11 +116,21 @@ def test_searches_and_reports_see_other_windows(table, tmp_path):
     assert search.values.shape == report.values.shape == (6, 2, 8)
     for shown, name in ((search, "validation"), (report, "test")):
         values = load_part(folder, name).values
+        values = values[spread_order(len(values))] if shown is search else values
         there = np.isfinite(values)
         scored, given = shown.scored.numpy(), shown.given.numpy()
         assert np.array_equal(scored | given, there) and not (scored & given).any()
         assert scored.sum() == sum(round(0.1 * each.sum()) for each in there)
         np.testing.assert_array_equal(shown.values.numpy(), np.nan_to_num(values))
+
+
+@pytest.mark.parametrize("count", [1, 2, 36, 100])
+def test_any_first_windows_of_a_search_are_spread_over_all(count):
+    order = spread_order(count)
+    assert sorted(order.tolist()) == list(range(count))
+    for first in range(4, count + 1):
+        gaps = np.diff(np.sort(order[:first].numpy()), prepend=-1, append=count)
+        assert gaps.max() <= 3 * count / first + 1  # twelve of a year's 36: no quarter is left out
 
 
 def test_what_the_source_hides_is_scored_and_given_nowhere():

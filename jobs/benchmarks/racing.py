@@ -83,6 +83,7 @@ class LandscapePool:
         seed: int,
         num_images: int,
         real: np.ndarray | None,
+        first: int = 0,
     ) -> list[float]:
         """See `Pool`: the qualities, which are without bias here."""
         return [found.full for found in self.distances(schedules, seed, num_images)]
