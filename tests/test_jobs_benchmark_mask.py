@@ -109,9 +109,9 @@ def test_figures_by_hand():
     assert figures["learned_10"] == 3 and figures["even_5"] == 9 and figures["late_0.6_5"] == 4
     assert notes["10"] == {"differences": [1.0, 1.0], "standard_error": 0.0}
     assert notes["5"]["standard_error"] is None
-    console = Console(width=200, record=True)
+    console = Console(width=80, record=True)
     console.print(mask.mask_table(Report("mask", figures, [], {"pairs": pairs})))
-    assert "-0.6 to -0.4" in console.export_text()
+    assert "(-0.60, -0.40)" in console.export_text()
 
 
 def test_every_pair_has_a_noise_of_its_own():

@@ -116,13 +116,13 @@ def _word(name: str) -> str:
 
 
 def mask_table(report: Report) -> Table:
-    """A row for each number of steps and seed."""
+    """A row for each number of steps (K) and seed; `known` is the best that needs no learning."""
     pairs = report.notes["pairs"]
     name = pairs[0]["quality"]
     table = Table(title=f"{name}: learned against evolved with {TIMES} x the network calls")
-    for column in ("steps", "seed", "calls", "of evolution", "even", "best known", "learned",
-                   "evolved", "learned - evolved", "95 % interval"):  # fmt: skip
+    for column in ("K", "seed", "calls", "even", "known", "learned", "evolved"):
         table.add_column(column, justify="right")
+    table.add_column("difference", justify="right", no_wrap=True)
     for each in pairs:
         scored = {key: value["quality"] for key, value in each["scored"].items()}
         known = min(v for key, v in scored.items() if key not in ("learned", "evolved", "full"))
@@ -130,8 +130,8 @@ def mask_table(report: Report) -> Table:
         qualities = (scored["even"], known, scored["learned"], scored["evolved"])
         table.add_row(
             str(each["num_steps"]), str(each["seed"]), f"{each['calls']:,}",
-            f"{each['calls_evolved']:,}", *(f"{value:.4g}" for value in qualities),
-            f"{each['difference']:+.3g}", f"{low:+.3g} to {high:+.3g}",
+            *(f"{value:.3g}" for value in qualities),
+            f"{each['difference']:+.2f} ({low:+.2f}, {high:+.2f})",
         )  # fmt: skip
     return table
 
