@@ -12,8 +12,6 @@ from search_spaces.spaces import Space
 # once its cost.
 REFERENCE_POINT = np.array([2.0, 1.0])
 
-NUM_ONE_SWITCH = 12  # one-switch schedules in the first generations
-
 
 @dataclass(frozen=True)
 class Candidate:
@@ -28,14 +26,14 @@ class Candidate:
 
 
 def first_schedules(space: Space) -> list[tuple[np.ndarray, np.ndarray | None]]:
-    """The warm start: (genome, code) of the uniform schedules, then of the one-switch ones.
+    """The warm start: (genome, code) of the uniform schedules, then of the space's guesses.
 
     The uniform schedules are all here, whatever the space, for the front is held against them; the
     code is None where the space cannot express one.
     """
     codes = {space.expand(code).tobytes(): code for code in space.uniform()}
     uniform = [(genome, codes.get(genome.tobytes())) for genome in space.per_step.uniform()]
-    return uniform + [(space.expand(code), code) for code in space.one_switch()[:NUM_ONE_SWITCH]]
+    return uniform + [(space.expand(code), code) for code in space.guesses()]
 
 
 def is_new(genome: np.ndarray, asked: set[bytes]) -> bool:

@@ -87,8 +87,12 @@ class GuidedSpace:
         return self.space.uniform()
 
     def one_switch(self) -> list[np.ndarray]:
-        """What was learned, most steps first, then the space's own guesses."""
-        codes = [*self._learned(), *self.space.one_switch()]
+        """See `Space`."""
+        return self.space.one_switch()
+
+    def guesses(self) -> list[np.ndarray]:
+        """The space's own, none of which has to go, then what was learned, most steps first."""
+        codes = [*self.space.guesses(), *self._learned()]
         return list({code.tobytes(): code for code in codes}.values())
 
     def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from search_spaces.candidates import NUM_ONE_SWITCH, REFERENCE_POINT, Candidate
+from search_spaces.candidates import REFERENCE_POINT, Candidate
 from search_spaces.evolution import Evolution
 from search_spaces.parametrization import code_parameter
 from search_spaces.promise import Promise
@@ -23,9 +23,7 @@ from search_spaces.random_search import Random
 from search_spaces.spaces import Space
 from search_spaces.strategies import DifferentialStrategy, OnePlusOneStrategy, ParetoStrategy
 
-__all__ = [
-    "NUM_ONE_SWITCH", "OPTIMIZERS", "REFERENCE_POINT", "Candidate", "Optimizer", "make_optimizer",
-]  # fmt: skip
+__all__ = ["OPTIMIZERS", "REFERENCE_POINT", "Candidate", "Optimizer", "make_optimizer"]
 
 OPTIMIZERS = ("nsga2", "de", "one-plus-one", "random")
 

@@ -20,6 +20,7 @@ UNIFORM_PERCENTS = (100, 75, 50, 35, 25, 15)
 # and how much denser the steps are at low noise.
 GUESS_PERCENTS = (12, 16, 22, 30, 40)
 START_SHARE, SPACING_POWER = 0.7, 1.5
+NUM_ONE_SWITCH = 12  # one-switch schedules in the first generations
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,10 @@ class PerStepSpace:
                 rising = np.arange(-(-self.num_genes * 4 // 5))
                 genomes.append(self._switched(rising, below_widest, 2, narrow_percent))
         return list({genome.tobytes(): genome for genome in genomes}.values())
+
+    def guesses(self) -> list[np.ndarray]:
+        """The first one-switch schedules."""
+        return self.one_switch()[:NUM_ONE_SWITCH]
 
     def _counts(self, percents: tuple[int, ...]) -> list[int]:
         """Numbers of steps, each once."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from search_spaces import segment_operators
-from search_spaces.per_step import PerStepSpace
+from search_spaces.per_step import NUM_ONE_SWITCH, PerStepSpace
 from search_spaces.prefixes import Step
 from search_spaces.segment_fit import evenly, nearest_pieces
 from search_spaces.segment_operators import COUNT, GENE, LENGTH
@@ -115,6 +115,10 @@ class SegmentsSpace:
             code = self.code(self._nearest(genome, MOST_BORDERS)[0])
             codes.setdefault(self.expand(code).tobytes(), code)
         return list(codes.values())
+
+    def guesses(self) -> list[np.ndarray]:
+        """The first one-switch schedules."""
+        return self.one_switch()[:NUM_ONE_SWITCH]
 
     def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:
         """See `segment_operators.mutate`."""

@@ -49,6 +49,9 @@ class Space(Protocol):
     def one_switch(self) -> list[np.ndarray]:
         """Codes of the one-switch schedules, or of what comes nearest, best guesses first."""
 
+    def guesses(self) -> list[np.ndarray]:
+        """What a search begins with after the uniform schedules."""
+
     def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:
         """A changed code (n,)."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import RandomState
 
 from search_spaces import operators
-from search_spaces.per_step import PerStepSpace
+from search_spaces.per_step import NUM_ONE_SWITCH, PerStepSpace
 from search_spaces.prefixes import Step
 
 
@@ -53,6 +53,10 @@ class TimestepsSpace:
         """The steps of the one-switch schedules, without repeats."""
         codes = [(genome > 0).astype(np.int64) for genome in self.per_step.one_switch()]
         return list({code.tobytes(): code for code in codes}.values())
+
+    def guesses(self) -> list[np.ndarray]:
+        """The first one-switch schedules."""
+        return self.one_switch()[:NUM_ONE_SWITCH]
 
     def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:
         """By those mutations of the per-step space that change which steps run."""

@@ -15,6 +15,7 @@ from orchestration.pipeline import search_fingerprint
 from orchestration.search import Problem
 from orchestration.setting import baseline, space, stub_setting
 from orchestration.warm_start import read_warm_start
+from search_spaces.candidates import first_schedules
 from search_spaces.guided import Guide, GuidedSpace
 from search_spaces.optimizers import make_optimizer
 from search_spaces.schedule import StepSchedule
@@ -88,8 +89,8 @@ def test_a_search_asks_for_what_was_learned(learned):
         guide = read_warm_start(config.search.warm_start, space(config).grid)
         problem = Problem(baseline(config), space(config), {1.0: 1}, config.search, None, guide)
         assert isinstance(problem.searched, GuidedSpace)
-        num_uniform = len(problem.space.uniform())
-        asked = make_optimizer("nsga2", problem.searched, 0, 8).ask_generation(num_uniform + 1)
+        alone = make_optimizer("nsga2", problem.space, 0, 8).ask_generation(100)
+        asked = make_optimizer("nsga2", problem.searched, 0, 8).ask_generation(len(alone) + 1)
         return [t for t, _ in problem.space.decode(asked[-1].genome)]
 
     assert first_guess() == [800, 400, 200]  # the likeliest
@@ -127,7 +128,7 @@ GUIDE = Guide(
         3: np.array([0.0, 0.9, 0.1, 0.9, 0.0, 0.9, 0.1, 0.1]),
         2: np.array([0.0, 0.1, 0.9, 0.1, 0.0, 0.0, 0.9, 0.0]),
     },
-    {2: (625, 250)},
+    {2: (750, 125)},
 )
 
 
@@ -140,12 +141,13 @@ def test_a_whole_search_begins_with_what_was_learned(optimizer):
     plain = stub_problem(optimizer=optimizer, budget=64)
     warm = replace(plain, guide=GUIDE)
     before, found = whole(plain), whole(warm)
-    num_uniform = len(plain.space.uniform())
-    assert found[:num_uniform] == before[:num_uniform]
-    first = [[t for t, _ in record.steps] for record in found[num_uniform : num_uniform + 4]]
+    own = len({genome.tobytes() for genome, _ in first_schedules(plain.space)})
+    whole_generations = own // 16 * 16
+    assert found[:whole_generations] == before[:whole_generations]
+    first = [[t for t, _ in record.steps] for record in found[own : own + 2]]
     grid = plain.space.grid
-    assert first[:2] == [[grid[1], grid[3], grid[5]], [625, 250]]  # most steps first
-    assert {r.key for r in found[num_uniform:]} != {r.key for r in before[num_uniform:]}
+    assert first[:2] == [[grid[1], grid[3], grid[5]], [750, 125]]  # most steps first
+    assert {r.key for r in found[own:]} != {r.key for r in before[own:]}
     assert len(found) == len(before) == 64
 
 

@@ -13,11 +13,16 @@ SPACES = {"per-step": PER_STEP, "timesteps": TimestepsSpace(PER_STEP)}
 
 
 def first_guesses(name, guide, number):
-    """Steps of what is asked for right after the uniform schedules."""
-    optimizer = make_optimizer("nsga2", GuidedSpace(SPACES[name], guide), 0, 8)
-    num_uniform = len(PER_STEP.uniform())
-    asked = optimizer.ask_generation(num_uniform + number)
-    return [PER_STEP.decode(candidate.genome) for candidate in asked[num_uniform:]]
+    """Steps of what is asked for after all that is asked for without a guide."""
+    alone, guided = (
+        [PER_STEP.decode(candidate.genome) for candidate in asked.ask_generation(100)]
+        for asked in (
+            make_optimizer("nsga2", space, 0, 8)
+            for space in (SPACES[name], GuidedSpace(SPACES[name], guide))
+        )
+    )
+    assert guided[: len(alone)] == alone
+    return guided[len(alone) :][:number]
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -22,7 +22,7 @@ from pymoo.problems.static import StaticProblem
 from jobs.benchmarks.weighted_ga import POPULATION as DDSM_POPULATION
 from jobs.benchmarks.weighted_ga import RARE, WeightedGa, published_start
 from orchestration.search_sections import Search
-from search_spaces.optimizers import NUM_ONE_SWITCH, OPTIMIZERS, make_optimizer
+from search_spaces.optimizers import OPTIMIZERS, make_optimizer
 from search_spaces.per_step import PerStepSpace
 from search_spaces.spaces import SPACES, make_space
 
@@ -209,4 +209,4 @@ RIVALS: dict[str, Maker] = {
 
 def warm_start(space: PerStepSpace) -> np.ndarray:
     """(n, S): what stepwise's `nsga2` starts from."""
-    return np.array([*space.uniform(), *space.one_switch()[:NUM_ONE_SWITCH]])
+    return np.array([*space.uniform(), *space.guesses()])
