@@ -88,8 +88,14 @@ def test_a_search_on_a_table(toy):
     assert baseline["schedule"]["betas"] == "quadratic"
     for member in [baseline, *front["members"]]:
         assert 0 < member["mae"] <= member["rmse"]
-        low, high = member["quality_ci"]
-        assert low < member["quality"] < high
+        for name in ("quality", "mae", "rmse"):
+            low, high = member[f"{name}_ci"]
+            assert low < member[name] < high
+    for imputer in front["imputers"].values():
+        for name in ("crps", "mae", "rmse", "baseline_share"):
+            low, high = imputer[f"{name}_ci"]
+            assert low < imputer[name] < high
+        assert imputer["baseline_share"] == pytest.approx(baseline["quality"] / imputer["crps"])
     for name in ("samples.png", "pareto.png", "pareto.html", "schedules.png", "supernet.png"):
         assert (folder / "runs" / "toy" / name).stat().st_size > 1000
 
@@ -103,7 +109,7 @@ def test_scoring_the_baseline_again_gives_the_fronts_number(toy, tmp_path):
     done = run("score", "--schedule", schedule, "--set", "score.actors=1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / f"{baseline['key']}.json").read_text())
-    for name in ("quality", "quality_ci", "mae", "rmse"):
+    for name in ("quality", "quality_ci", "mae", "mae_ci", "rmse", "rmse_ci"):
         assert found[name] == baseline[name]
 
 
