@@ -162,6 +162,8 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
         ("--table {tmp}/other.csv", 3, "expected some of the variables that"),
         ("--table {tmp}/other.csv --num-samples 0", 2, "--num-samples: got 0, expected at least"),
         ("--table {tmp}/other.csv --out {tmp}", 2, "where the table is; expected another one"),
+        ("--table {tmp}/quantiles.parquet", 2, "expected another name than that of what is"),
+        ("--table {tmp}/imputed.png", 2, "--table: got {tmp}/imputed.png, expected another name"),
         ("", 2, "the following arguments are required: --table"),
     ],
 )
@@ -172,7 +174,7 @@ def test_mistakes_are_answered_in_one_line(toy, tmp_path, capsys, arguments, cod
     split = arguments.format(tmp=tmp_path).split()
     assert here("--schedule", schedule_of(folder), *out, *split) == code
     said = capsys.readouterr().err
-    assert expected in said and len(said.strip().splitlines()) == 1
+    assert expected.format(tmp=tmp_path) in said and len(said.strip().splitlines()) == 1
 
 
 def test_images_are_not_sampled_of_it(toy):
