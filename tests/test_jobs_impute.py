@@ -94,7 +94,7 @@ def test_a_search_on_a_table(toy):
     for imputer in front["imputers"].values():
         for name in ("crps", "mae", "rmse", "baseline_share"):
             low, high = imputer[f"{name}_ci"]
-            assert low < imputer[name] < high
+            assert low <= imputer[name] <= high  # the mean's CRPS is 1 without any error
         assert imputer["baseline_share"] == pytest.approx(baseline["quality"] / imputer["crps"])
     for name in ("samples.png", "pareto.png", "pareto.html", "schedules.png", "supernet.png"):
         assert (folder / "runs" / "toy" / name).stat().st_size > 1000
