@@ -13,6 +13,8 @@ from pathlib import Path
 from jobs import cli, schedule_arguments
 from orchestration.errors import ConfigError
 
+QUANTILES, PICTURE = "quantiles.parquet", "imputed.png"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's own arguments."""
@@ -36,6 +38,11 @@ def main(invocation: cli.Invocation) -> None:
     path = invocation.out / file.name
     if path == file:
         raise ConfigError(f"--out: got {invocation.out}, where the table is; expected another one")
+    if file.name in (QUANTILES, PICTURE):  # the filled table would be written over
+        raise ConfigError(
+            f"--table: got {file}, expected another name than that of what is written beside it,"
+            f" {QUANTILES} and {PICTURE}"
+        )
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
     from orchestration.readers.time_table import read_table  # heavy, as the others
@@ -60,11 +67,11 @@ def main(invocation: cli.Invocation) -> None:
         device,
     )  # fmt: skip
     write_table(path, filled.table)
-    write_table(invocation.out / "quantiles.parquet", filled.gaps)
+    write_table(invocation.out / QUANTILES, filled.gaps)
     if filled.picture is not None:
         from orchestration.files import write_bytes
 
-        write_bytes(invocation.out / "imputed.png", filled.picture)
+        write_bytes(invocation.out / PICTURE, filled.picture)
     print(f"written to {invocation.out}")
 
 

@@ -19,12 +19,12 @@ A window is a row of sums; rows of windows add up. Entries that are not scored h
 are never looked at.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from models.intervals import Replicates
+from models.intervals import Replicates, estimate
 from models.moments import NonFiniteFeatures
 
 LEVELS = np.arange(1, 20) / 20
@@ -33,10 +33,12 @@ PINBALL, MAGNITUDE, ABSOLUTE, SQUARED, ENTRIES, FAIR = range(len(COLUMNS))
 
 
 class Errors(NamedTuple):
-    """Of the medians, in the unit of the values."""
+    """Of the medians, in the unit of the values, with 95 % intervals over windows."""
 
     mae: float
+    mae_ci: list[float]
     rmse: float
+    rmse_ci: list[float]
 
 
 def window_sums(samples: np.ndarray, truth: np.ndarray, scored: np.ndarray) -> np.ndarray:
@@ -104,24 +106,41 @@ def _fair(drawn: np.ndarray, x: np.ndarray) -> float:
     return float(error - pairs / (number * (number - 1)))
 
 
-def errors(rows: np.ndarray) -> Errors:
-    """MAE and RMSE of all windows together; ValueError where no entry counts."""
+def mae(rows: np.ndarray) -> float:
+    """Of the medians of all windows together; ValueError where no entry counts."""
+    return _mean(rows, ABSOLUTE)
+
+
+def rmse(rows: np.ndarray) -> float:
+    """As `mae`."""
+    return _mean(rows, SQUARED) ** 0.5
+
+
+def _mean(rows: np.ndarray, column: int) -> float:
     total = rows.sum(0)
     if not total[ENTRIES]:
         raise ValueError("MAE and RMSE need scored entries")
+    return float(total[column] / total[ENTRIES])
+
+
+def errors(blocks: Sequence[np.ndarray]) -> Errors:
+    """MAE and RMSE of all windows together; arguments and errors as of `replicates`."""
+    of_mae, of_rmse = (estimate(replicates(blocks, number)) for number in (mae, rmse))
     return Errors(
-        float(total[ABSOLUTE] / total[ENTRIES]),
-        float(np.sqrt(total[SQUARED] / total[ENTRIES])),
+        of_mae.value, list(of_mae.interval()), of_rmse.value, list(of_rmse.interval())
     )
 
 
-def replicates(blocks: Sequence[np.ndarray]) -> Replicates:
-    """CRPS of all windows and of all but one block, for error bars over windows.
+def replicates(
+    blocks: Sequence[np.ndarray], number: Callable[[np.ndarray], float] = crps
+) -> Replicates:
+    """A number of all windows and of all but one block, for error bars over windows.
 
     The same bits however the windows were divided among those who computed the rows.
 
     Args:
         blocks: at least 2, of rows of `window_sums` each, in their order.
+        number: of rows: `crps`, `mae` or `rmse`.
 
     Raises:
         ValueError: fewer than 2 blocks, or no scored entry beside one of them.
@@ -129,5 +148,21 @@ def replicates(blocks: Sequence[np.ndarray]) -> Replicates:
     if len(blocks) < 2:
         raise ValueError(f"an error bar needs at least 2 blocks of windows, got {len(blocks)}")
     sums = np.stack([block.sum(0) for block in blocks])
-    without = [crps(np.delete(sums, i, axis=0)) for i in range(len(sums))]
-    return Replicates(crps(sums), np.array(without), np.array([len(block) for block in blocks]))
+    without = [number(np.delete(sums, i, axis=0)) for i in range(len(sums))]
+    return Replicates(number(sums), np.array(without), np.array([len(block) for block in blocks]))
+
+
+def share(of: Replicates, reference: Replicates) -> Replicates | None:
+    """The paired ratio of two numbers of the same blocks; None where the second one is 0.
+
+    Raises:
+        ValueError: the blocks are of other sizes.
+    """
+    if not np.array_equal(of.counts, reference.counts):
+        raise ValueError(
+            f"a paired ratio needs equal blocks, got {of.counts.tolist()} and"
+            f" {reference.counts.tolist()} windows"
+        )
+    if not (reference.full and reference.without.all()):
+        return None
+    return Replicates(of.full / reference.full, of.without / reference.without, of.counts)

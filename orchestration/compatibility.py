@@ -5,8 +5,13 @@ from pathlib import Path
 
 from orchestration.errors import ConfigError
 from orchestration.files import check_manifest
-from orchestration.supernet_description import is_imputer, read_description
+from orchestration.formats import Header
+from orchestration.supernet_description import is_imputer, read_description, windows_of
+from orchestration.window_formats import WindowHeader
 from search_spaces.schedule import StepSchedule
+
+CLOSE = 1e-6
+"""Standard deviations: those of the same data differ in last bits from machine to machine."""
 
 
 def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[float]) -> None:
@@ -38,18 +43,58 @@ def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[floa
         )
 
 
+def check_data(supernet_folder: Path, header: Header | WindowHeader) -> None:
+    """Holds a supernet, of the kind that the data ask for, against the data it is to run on.
+
+    Raises:
+        ConfigError: it was trained on another shape; or on windows of other variables, or of the
+            same in another order, or normalised otherwise.
+        DataError: it does not say which windows it was trained on.
+    """
+    if isinstance(header, WindowHeader):
+        _check_variables(supernet_folder, header)
+    check_shape(supernet_folder, header.shape)
+
+
+def _check_variables(supernet_folder: Path, header: WindowHeader) -> None:
+    trained = windows_of(supernet_folder)
+    variables = list(header.variables)
+    if len(variables) != len(trained["variables"]):
+        raise ConfigError(
+            f"data: windows of {len(variables)} variables, expected {len(trained['variables'])} as"
+            f" {supernet_folder} was trained on: {', '.join(trained['variables'])}"
+        )
+    for place, name in enumerate(variables, 1):
+        expected = trained["variables"][place - 1]
+        if name != expected:
+            raise ConfigError(
+                f"data: variable {place} is {name!r}, expected {expected!r} as {supernet_folder}"
+                " was trained on: the same variables in the same order"
+            )
+    facts = (header.mean, header.std, trained["mean"], trained["std"])
+    for name, mean, std, of_mean, of_std in zip(variables, *facts, strict=True):
+        for what, found, expected in (("mean", mean, of_mean), ("std", std, of_std)):
+            if abs(found - expected) > CLOSE * of_std:
+                raise ConfigError(
+                    f"data: the training part's {what} of {name!r} is {found:g}, expected"
+                    f" {expected:g} as {supernet_folder} was trained on: see data.path"
+                )
+
+
 def check_shape(supernet_folder: Path, shape: tuple[int, int, int]) -> None:
-    """ConfigError where a supernet was trained on images of another shape (C, H, W)."""
+    """ConfigError where a supernet was trained on another shape: images (C, H, W), (1, K, L)."""
     network = read_description(supernet_folder)["network"]
     if is_imputer(network):
         expected = (1, network["num_variables"], network["length"])
+        what, keys = "windows", "data.path and data.window"
     else:
         expected = (network["channels"], network["image_size"], network["image_size"])
+        what, keys = "images", "data.image_size and data.channels"
     if expected != shape:
         found, trained = (" x ".join(map(str, sizes)) for sizes in (shape, expected))
         raise ConfigError(
-            f"data: images of {found}, expected {trained} as {supernet_folder} was trained on:"
-            " see data.image_size and data.channels"
+            f"data: {what} of {found}, expected {trained} as {supernet_folder} was trained on:"
+            f" see {keys}"
         )
 
 

@@ -85,11 +85,22 @@ def result(
         results.append({**_facts(chain, learned, k, of_k, s), "scored": scored})
     return {
         "format": FORMAT,
-        **facts,
+        **_of_all(facts),
         "training_images": num_training,
         "evaluations": learned.evaluations + sum(of_k.calls for of_k in found.values()),
         "results": results,
     }
+
+
+def _of_all(facts: Mapping[str, Json]) -> dict[str, Json]:
+    """What is said of the numbers of all results: no share of what was learned for the last k."""
+    if "imputers" not in facts:
+        return dict(facts)
+    imputers = {
+        name: {key: value for key, value in of.items() if not key.startswith("baseline_share")}
+        for name, of in facts["imputers"].items()
+    }
+    return {**facts, "imputers": imputers}
 
 
 def _facts(

@@ -162,7 +162,7 @@ def _check_scratch(config: Config, header: Header | WindowHeader) -> None:
 def _check_network(config: Config, folder: Path, header: Header | WindowHeader) -> None:
     compatibility.check_imputes(folder, config.data.is_windows)
     compatibility.check_fits(folder, setting.baseline(config), [1.0])
-    compatibility.check_shape(folder, header.shape)
+    compatibility.check_data(folder, header)
     if setting.conditioning(setting.baseline(config), folder) and config.mask.weights == "tuned":
         raise ConfigError(
             f"mask.weights: got tuned, expected frozen where {folder} is conditional"

@@ -57,7 +57,7 @@ class Member(TypedDict):
             is at least as good; None where none is.
         kid, precision, recall: further numbers on the same features, see `fidelity.py`; older
             fronts have none.
-        mae, rmse: of the medians of imputed windows.
+        mae, rmse: of the medians of imputed windows, with intervals that older fronts lack.
         latency_predicted_ms: of one sample; in fronts whose cost it is.
     """
 
@@ -74,15 +74,29 @@ class Member(TypedDict):
     precision: NotRequired[float]
     recall: NotRequired[float]
     mae: NotRequired[float]
+    mae_ci: NotRequired[list[float]]
     rmse: NotRequired[float]
+    rmse_ci: NotRequired[list[float]]
 
 
 class ImputerNumbers(TypedDict):
-    """What an imputer without a model reaches on the same windows; it says one value an entry."""
+    """What an imputer without a model reaches on the same windows; it says one value an entry.
+
+    Older fronts have no intervals, nor shares.
+
+    Attributes:
+        baseline_share: the baseline's CRPS as a share of this one, paired; missing where this one
+            is 0.
+    """
 
     crps: float
+    crps_ci: NotRequired[list[float]]
     mae: float
+    mae_ci: NotRequired[list[float]]
     rmse: float
+    rmse_ci: NotRequired[list[float]]
+    baseline_share: NotRequired[float]
+    baseline_share_ci: NotRequired[list[float]]
 
 
 class FidelityFacts(TypedDict):

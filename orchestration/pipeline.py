@@ -107,7 +107,7 @@ def find_setting(
     check_features(config, images.header)
     if supernet is not None:
         compatibility.check_imputes(supernet, config.data.is_windows)
-        compatibility.check_shape(supernet, images.header.shape)
+        compatibility.check_data(supernet, images.header)
     judge = ensure_judge(config, images, run.cache, say)
     folder = supernet or _ensure_supernet(config, run, images, track, say)
     return judged_setting(config, setting.baseline(config), folder, judge)

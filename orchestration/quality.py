@@ -10,7 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from models.crps import errors, replicates, share
 from models.frechet import noise_floor
+from models.intervals import Replicates, estimate
 from orchestration.fidelity import fidelity_facts, real_subset
 from orchestration.files import Json
 from orchestration.image_grids import samples_png
@@ -33,8 +35,13 @@ class Quality(Protocol):
     def name(self, num_images: int) -> str:
         """The metric with its features and count."""
 
-    def facts(self, num_images: int) -> dict[str, Json]:
-        """What `front.json` says beside the schedules' own numbers."""
+    def facts(self, num_images: int, baseline: Replicates) -> dict[str, Json]:
+        """What `front.json` says beside the schedules' own numbers.
+
+        Args:
+            num_images: that each schedule was scored on.
+            baseline: qualities of the first of them, whose blocks others are held against.
+        """
 
     def picture(self, rows: Rows) -> bytes:
         """Samples of several schedules, a titled row each, as PNG."""
@@ -70,7 +77,7 @@ class FrechetQuality:
         kind = "fid" if self.features == "inception" else "fd"
         return f"{kind}_{self.features}_{count_name(num_images)}"
 
-    def facts(self, num_images: int) -> dict[str, Json]:
+    def facts(self, num_images: int, baseline: Replicates) -> dict[str, Json]:
         """..."""
         return {
             "noise_floor": noise_floor(self.real, num_images, seed=0),
@@ -114,14 +121,12 @@ class CrpsQuality:
         """Such as `crps_weather_hidden10_36`, of 36 windows with 10 % hidden."""
         return f"crps_{self.label}_{count_name(num_images)}"
 
-    def facts(self, num_images: int) -> dict[str, Json]:
+    def facts(self, num_images: int, baseline: Replicates) -> dict[str, Json]:
         """..."""
-        from models.crps import crps, errors
-
         return {
             "num_samples": self.num_samples,
             "imputers": {
-                name: {"crps": crps(rows[:num_images]), **errors(rows[:num_images])._asdict()}
+                name: _imputer_facts(rows[:num_images], baseline)
                 for name, rows in self.rows.items()
             },
         }
@@ -130,6 +135,19 @@ class CrpsQuality:
         """..."""
         # The draws that follow are of the next window
         return self.drawn.png([(name, drawn[: self.num_samples, 0]) for name, drawn in rows])
+
+
+def _imputer_facts(rows: np.ndarray, baseline: Replicates) -> dict[str, Json]:
+    """What an imputer reaches on the blocks of windows that the baseline was scored on."""
+    blocks = np.split(rows, np.cumsum(baseline.counts)[:-1])
+    scores = replicates(blocks)
+    facts: dict[str, Json] = {"crps": scores.full, "crps_ci": list(estimate(scores).interval())}
+    facts |= errors(blocks)._asdict()
+    ratio = share(baseline, scores)
+    if ratio is not None:
+        facts["baseline_share"] = ratio.full
+        facts["baseline_share_ci"] = list(estimate(ratio).interval())
+    return facts
 
 
 def count_name(num_images: int) -> str:

@@ -109,7 +109,7 @@ def score_again(
         "supernet": setting.supernet,
         "quality": quality.name(num_images),
         "num_images": num_images,
-        **quality.facts(num_images),
+        **quality.facts(num_images, scores[0]),
         **({} if problem.cost.name == "macs" else {"cost": problem.cost.name}),
     }
 

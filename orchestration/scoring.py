@@ -151,7 +151,7 @@ def score_schedules(
     check_features(config, images.header)
     check_number(num_images, images.header)
     compatibility.check_imputes(supernet, config.data.is_windows)
-    compatibility.check_shape(supernet, images.header.shape)
+    compatibility.check_data(supernet, images.header)
     judge = ensure_judge(config, images, run.cache, say)
     chosen = judged_setting(config, chain, supernet, judge)
     latency = read_latency(plan, chosen.macs) if plan.exists() else None

@@ -103,7 +103,7 @@ class Mask(Section):
     ramp: Annotated[tuple[Share, Share], Field(strict=False)] = (0.0, 0.6)
     evaluations: Count | None = None
     elbo_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    num_images: Annotated[int, Field(ge=2)] = 50
+    num_images: Annotated[int, Field(ge=4)] = 50
     seed: Seed = 0
 
     @field_validator("steps")

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 
-from models.crps import Errors
 from orchestration.fidelity import Fidelity
 from orchestration.figures import FOUND, FOUND_LIGHT, INK, width_colours
 from orchestration.members import Front, Latency, NamedMember, all_schedules, strip_text
@@ -74,7 +73,7 @@ def metrics_of(entry: NamedMember, front: Front, latency: Latency | None) -> Met
     }
     if member["savings_uniform"] is not None:
         metrics["savings_uniform"] = member["savings_uniform"]
-    further = (*Fidelity._fields, *Errors._fields)
+    further = (*Fidelity._fields, "mae", "rmse")
     metrics |= {name: member[name] for name in further if name in member}
     if "latency_predicted_ms" in member:
         metrics["latency_predicted_ms"] = member["latency_predicted_ms"]

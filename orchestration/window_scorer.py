@@ -118,8 +118,8 @@ class WindowScorer:
         return replicates([block for batch in batches for block in batch])
 
     def fidelity(self, compared: None, *batches: list[np.ndarray]) -> Errors:
-        """MAE and RMSE of one schedule's medians, from its blocks."""
-        return errors(np.concatenate([block for batch in batches for block in batch]))
+        """MAE and RMSE of one schedule's medians, from its blocks, with intervals."""
+        return errors([block for batch in batches for block in batch])
 
     def reward(self, compared: None, *batches: list[np.ndarray]) -> float:
         """The fair CRPS of one schedule, from its blocks; lower is better."""

@@ -88,8 +88,14 @@ def test_a_search_on_a_table(toy):
     assert baseline["schedule"]["betas"] == "quadratic"
     for member in [baseline, *front["members"]]:
         assert 0 < member["mae"] <= member["rmse"]
-        low, high = member["quality_ci"]
-        assert low < member["quality"] < high
+        for name in ("quality", "mae", "rmse"):
+            low, high = member[f"{name}_ci"]
+            assert low < member[name] < high
+    for imputer in front["imputers"].values():
+        for name in ("crps", "mae", "rmse", "baseline_share"):
+            low, high = imputer[f"{name}_ci"]
+            assert low <= imputer[name] <= high  # the mean's CRPS is 1 without any error
+        assert imputer["baseline_share"] == pytest.approx(baseline["quality"] / imputer["crps"])
     for name in ("samples.png", "pareto.png", "pareto.html", "schedules.png", "supernet.png"):
         assert (folder / "runs" / "toy" / name).stat().st_size > 1000
 
@@ -103,7 +109,7 @@ def test_scoring_the_baseline_again_gives_the_fronts_number(toy, tmp_path):
     done = run("score", "--schedule", schedule, "--set", "score.actors=1", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / f"{baseline['key']}.json").read_text())
-    for name in ("quality", "quality_ci", "mae", "rmse"):
+    for name in ("quality", "quality_ci", "mae", "mae_ci", "rmse", "rmse_ci"):
         assert found[name] == baseline[name]
 
 
@@ -156,6 +162,8 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
         ("--table {tmp}/other.csv", 3, "expected some of the variables that"),
         ("--table {tmp}/other.csv --num-samples 0", 2, "--num-samples: got 0, expected at least"),
         ("--table {tmp}/other.csv --out {tmp}", 2, "where the table is; expected another one"),
+        ("--table {tmp}/quantiles.parquet", 2, "expected another name than that of what is"),
+        ("--table {tmp}/imputed.png", 2, "--table: got {tmp}/imputed.png, expected another name"),
         ("", 2, "the following arguments are required: --table"),
     ],
 )
@@ -166,7 +174,7 @@ def test_mistakes_are_answered_in_one_line(toy, tmp_path, capsys, arguments, cod
     split = arguments.format(tmp=tmp_path).split()
     assert here("--schedule", schedule_of(folder), *out, *split) == code
     said = capsys.readouterr().err
-    assert expected in said and len(said.strip().splitlines()) == 1
+    assert expected.format(tmp=tmp_path) in said and len(said.strip().splitlines()) == 1
 
 
 def test_images_are_not_sampled_of_it(toy):

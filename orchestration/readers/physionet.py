@@ -61,12 +61,20 @@ def read_record(file: Path) -> np.ndarray:
             time, name, value = line.split(",")
             hour, minute = map(int, time.split(":"))
             if name in rows and 60 * hour + minute < 60 * HOURS:
-                found[rows[name], hour] = float(value)
+                found[rows[name], hour] = _number(value)
         except ValueError:
             raise DataError(
                 f"{file}, line {number}: got {line!r}, expected HH:MM,Parameter,Value"
             ) from None
     return found
+
+
+def _number(text: str) -> float:
+    """ValueError where it is none, or infinite as float32: it would be normalised by."""
+    value = float(text)
+    if abs(value) > float(np.finfo(np.float32).max):
+        raise ValueError(text)
+    return value
 
 
 def _split(files: list[Path]) -> dict[str, Part]:

