@@ -153,7 +153,7 @@ class MaskTraining:
         self.evaluations += int(evaluations)
         for _ in range(self._updates_due()):
             self.learner.update()
-            if self.learner.num_updates % max(1, self.learner.total // SHOWN) == 0:
+            if self._is_noted(self.learner.num_updates):
                 self.history.append((self.learner.num_updates, self.learner.s.clone()))
         self.iteration += 1
         return loss
@@ -225,6 +225,11 @@ class MaskTraining:
             done = total * self.iteration // iterations
             return total * (self.iteration + 1) // iterations - done
         return total if self.iteration + 1 == iterations else 0
+
+    def _is_noted(self, num_updates: int) -> bool:
+        """Whether s is: every so often, and in the end, which is what searches begin from."""
+        total = self.learner.total
+        return num_updates % max(1, total // SHOWN) == 0 or num_updates == total
 
     def _is_due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.budgets.iterations

@@ -58,6 +58,17 @@ def test_a_frozen_network_is_called_no_more_often_than_allowed(evaluations):
     assert (run.learner.s.sum(dim=1) <= torch.tensor([6.0, 3.0]) + 1e-9).all()
 
 
+@pytest.mark.parametrize("weights", ["frozen", "scratch"])
+@pytest.mark.parametrize("updates", [120, 125])
+def test_the_last_s_is_noted_once_however_many_updates_there_are(weights, updates):
+    config = load(f"mask.updates={updates}", f"mask.weights={weights}", "train.iterations=6")
+    run = training(config)
+    run.run(lambda row: None, lambda: None)
+    noted = [at for at, _ in run.history]
+    assert noted[0] == 0 and noted[-1] == updates and len(set(noted)) == len(noted)
+    assert torch.equal(run.history[-1][1], run.learner.s)
+
+
 @pytest.mark.parametrize("form", ["respaced", "literal"])
 @pytest.mark.parametrize("weights", ["frozen", "scratch"])
 def test_interrupted_and_resumed_ends_with_the_same_bits(form, weights):
