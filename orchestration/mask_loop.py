@@ -9,7 +9,8 @@ same s: what they add to the error curve is summed. Of windows of time series al
 hidden entries.
 
 As in `training_loop`, randomness is a function of position, and a resumed learning ends with the
-same bits.
+same bits. So weights learn in eval mode too: a network from elsewhere may have dropout, which
+draws from torch's own generator. Nothing else hangs on the mode, for no network has batch norms.
 """
 
 import math
@@ -90,7 +91,7 @@ class MaskTraining:
         if self.learns:
             updates = max(updates, budgets.iterations)
         self.learner = MaskLearner(config.mask, self.chain, second_moment(images), updates)
-        self.network = network.to(images.device).train(self.learns)
+        self.network = network.to(images.device).eval()  # without dropout
         self.replica = self.network
         self.ema, self.optimizer = None, None
         if self.learns:
