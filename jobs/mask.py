@@ -2,8 +2,9 @@
 
 Begins with --supernet, a trained supernet or any folder of diffusers' UNet2DModel, whose weights
 stay as they are (mask.weights=frozen) or learn on (tuned); or with neither (scratch). Writes
-schedules/<steps>.json, mask.json with their quality on fresh noise beside evenly spaced ones,
-s.parquet and s.png with what was learned, kept.png. The same command with the same --out resumes.
+schedules/<steps>.json, the best mask that was met, the likeliest steps of s among those compared;
+mask.json with their quality on fresh noise beside evenly spaced ones, s.parquet and s.png with
+what was learned, kept.png. The same command with the same --out resumes.
 """
 
 import argparse

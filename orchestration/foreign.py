@@ -1,9 +1,11 @@
 """Networks that were trained elsewhere: any diffusers `UNet2DModel` as a supernet of one width."""
 
+import textwrap
 from pathlib import Path
 
 from diffusers import UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from orchestration.checkpoints import build_supernet, save_supernet
@@ -13,6 +15,10 @@ from orchestration.files import MANIFEST, Json, read_json, sha256_of
 from orchestration.supernet_description import read_description, trained_on
 
 CONFIG = "config.json"
+UNBUILT = (
+    ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What diffusers and torch raise on values that mean nothing: they check few of them by name."""
 
 
 def ensure_known(folder: Path, target: Path, config: Config) -> Path:
@@ -24,7 +30,8 @@ def ensure_known(folder: Path, target: Path, config: Config) -> Path:
         config: its `diffusion` is the chain that the network is taken to have been trained on.
 
     Raises:
-        DataError: it is neither, or conditional, or its weights are not those of its config.
+        DataError: it is neither, or conditional, or damaged, or its weights are not those of its
+            config.
     """
     if (folder / MANIFEST).exists():
         return folder
@@ -37,11 +44,18 @@ def ensure_known(folder: Path, target: Path, config: Config) -> Path:
             )
         return target
     network = _description(folder)
-    supernet = build_supernet(network, (1.0,))
+    try:
+        supernet = build_supernet(network, (1.0,))
+    except UNBUILT as error:
+        raise DataError(
+            f"{folder / CONFIG}: {_line(error)}; expected what UNet2DModel can be built from"
+        ) from error
     try:
         supernet.full.load_state_dict(load_file(weights))
+    except SafetensorError as error:
+        raise DataError(f"{weights} is damaged: {_line(error)}; expected safetensors") from error
     except RuntimeError as error:
-        raise DataError(f"{weights} does not fit {CONFIG}: {error}") from error
+        raise DataError(f"{weights} does not fit {CONFIG}: {_line(error)}") from error
     meta = {**trained_on(config, None), "origin": origin}
     save_supernet(target, supernet.eval(), network, meta)
     return target
@@ -63,3 +77,8 @@ def _description(folder: Path) -> dict[str, Json]:
             " channels out as in"
         )
     return {**sizes, "diffusers": {k: v for k, v in content.items() if not k.startswith("_")}}
+
+
+def _line(error: Exception) -> str:
+    """What it says, in one line: torch names every weight that is amiss."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300)

@@ -1,6 +1,7 @@
 """What a worker's rows of an iteration are, in learning a mask: images, or windows with gaps.
 
-The rows of an image follow each other, one for each pass over it, with the same noise. Of windows
+The rows of an image follow each other, one for each pass over it, with the same noise, all of them
+mirrored or none: images are where weights learn and training would (`data.flip`). Of windows
 entries are hidden: where weights learn, as in training (`training_windows`), a share of what was
 recorded, drawn evenly from [0, 1); else the share that is hidden where quality is told. The rows
 of a window have the same ones hidden, and are told the rest.
@@ -11,12 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.noise import normal
+from models.noise import normal, uniform_integers
 from orchestration.training_batches import image_indices
 from orchestration.training_windows import Windows, make_window_batch
 
 NOISE = 13 << 32
 """Upper half of the seed of this noise: training, scoring and the drawing of masks have others."""
+FLIPS = 15 << 32
 OF_WINDOWS = 32 << 32
 """What is added to the upper halves of training's seeds: no window is hidden as it was there."""
 
@@ -70,6 +72,7 @@ def image_rows(
     iteration: int,
     batch_size: int,
     no_label: int | None,
+    flips: bool = False,
 ) -> Rows:
     """Rows of images.
 
@@ -81,11 +84,15 @@ def image_rows(
         iteration: from 0.
         batch_size: images of the iteration.
         no_label: what a conditional network is told.
+        flips: whether each image is mirrored left to right with a chance of a half.
     """
     of_image = positions // passes
     first = iteration * batch_size
     indices = image_indices(seed, range(first, first + batch_size), len(images))[of_image]
     x_0 = images[indices.to(images.device)].float() / 127.5 - 1
+    if flips:
+        flipped = uniform_integers(FLIPS + seed, of_image, iteration, 2, device=x_0.device) == 1
+        x_0 = torch.where(flipped[:, None, None, None], x_0.flip(-1), x_0)
     eps = normal(NOISE + seed, of_image, iteration, x_0.shape[1:], images.device)
     if no_label is None:
         return Rows(x_0, eps)

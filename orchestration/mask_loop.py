@@ -3,13 +3,14 @@
 An iteration evaluates the network on a batch: one row an image at levels spread evenly over the
 candidates where the weights are frozen; else two rows an image, each at a step kept by one of two
 masks, on the same noise, and the weights learn from them (Zhang et al., ICML 2024: weights and
-mask together). s takes its `mask.updates` steps as the weights learn, the same number in each
-iteration; of a network that is frozen, when all of the error curve is known. All workers hold the
-same s: what they add to the error curve is summed. Of windows of time series all that counts are
-hidden entries.
+mask together). Of weights that learn calls are of `train.dtype`, else float32. s takes its
+`mask.updates` steps as the weights learn, the same number in each iteration; of a network that is
+frozen, when all of the error curve is known. All workers hold the same s: what they add to the
+error curve is summed. Of windows of time series all that counts are hidden entries.
 
 As in `training_loop`, randomness is a function of position, and a resumed learning ends with the
-same bits.
+same bits. So weights learn in eval mode too: a network from elsewhere may have dropout, which
+draws from torch's own generator. Nothing else hangs on the mode, for no network has batch norms.
 """
 
 import math
@@ -26,10 +27,12 @@ from models.ema import Ema
 from models.noise import uniform_integers
 from models.supernet import predict
 from orchestration.config import Config
+from orchestration.machine import has_bfloat16
 from orchestration.mask_batches import NOISE, Rows, image_rows, second_moment, window_rows
 from orchestration.mask_learning import MaskLearner, kept_rows
 from orchestration.mask_plan import Budgets, make_chain
 from orchestration.training_loop import Diverged, learning_rate
+from orchestration.training_network import training_dtype
 from orchestration.training_state import Row, TrainingState
 from orchestration.training_windows import Windows
 
@@ -60,6 +63,8 @@ class MaskTraining:
         worker: which one this is, from 0.
         num_workers: how many there are; above 1, torch's process group is up.
         no_label: what a conditional network is told of an image without a label.
+        dtype: of the network's calls where the weights learn, `float32` or `bfloat16`, the same
+            for all workers; None for what `train.dtype` says, for this device alone.
     """
 
     def __init__(
@@ -71,9 +76,13 @@ class MaskTraining:
         worker: int = 0,
         num_workers: int = 1,
         no_label: int | None = None,
+        dtype: str | None = None,
     ) -> None:
         self.config, self.budgets, self.images = config, budgets, images
         self.num_workers, self.no_label = num_workers, no_label
+        if dtype is None:
+            dtype = training_dtype(config.train, has_bfloat16(images.device.type))
+        self.is_rough = self.learns and dtype == "bfloat16"
         is_tuned = config.mask.weights == "tuned"
         self.train = config.train.model_copy(
             update={
@@ -90,7 +99,7 @@ class MaskTraining:
         if self.learns:
             updates = max(updates, budgets.iterations)
         self.learner = MaskLearner(config.mask, self.chain, second_moment(images), updates)
-        self.network = network.to(images.device).train(self.learns)
+        self.network = network.to(images.device).eval()  # without dropout
         self.replica = self.network
         self.ema, self.optimizer = None, None
         if self.learns:
@@ -127,8 +136,9 @@ class MaskTraining:
             target = velocity(x_0, eps, levels.to(x_0.device)) if self._is_v else eps
             x_t = add_noise(x_0, eps, levels.to(x_0.device))
             inputs = (x_t, told.to(x_0.device), *rows.told)
-            output = predict(self.replica, *inputs) if len(x_t) else x_t
-            squares = (output - target).square()
+            with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.is_rough):
+                output = predict(self.replica, *inputs) if len(x_t) else x_t
+            squares = (output.float() - target).square()
         if self.learns and len(positions):
             self._learn(rows.loss(squares) * self.weight)
         found = rows.errors(squares.detach()).cpu().double()
@@ -153,7 +163,7 @@ class MaskTraining:
         self.evaluations += int(evaluations)
         for _ in range(self._updates_due()):
             self.learner.update()
-            if self.learner.num_updates % max(1, self.learner.total // SHOWN) == 0:
+            if self._is_noted(self.learner.num_updates):
                 self.history.append((self.learner.num_updates, self.learner.s.clone()))
         self.iteration += 1
         return loss
@@ -226,6 +236,11 @@ class MaskTraining:
             return total * (self.iteration + 1) // iterations - done
         return total if self.iteration + 1 == iterations else 0
 
+    def _is_noted(self, num_updates: int) -> bool:
+        """Whether s is: every so often, and in the end, which is what searches begin from."""
+        total = self.learner.total
+        return num_updates % max(1, total // SHOWN) == 0 or num_updates == total
+
     def _is_due(self, every: int) -> bool:
         return self.iteration % every == 0 or self.iteration == self.budgets.iterations
 
@@ -251,7 +266,8 @@ class MaskTraining:
         if isinstance(self.images, Windows):
             share = None if self.learns else self.config.score.hide
             return window_rows(self.images, positions, **about, hidden_share=share)
-        return image_rows(self.images, positions, **about, no_label=self.no_label)
+        flips = self.learns and self.config.data.flips
+        return image_rows(self.images, positions, **about, no_label=self.no_label, flips=flips)
 
     def _levels(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Levels of rows, float64 (n,), and what the network is told there (n,)."""

@@ -2,8 +2,9 @@
 
 The rivals of each number of steps: evenly spaced and quadratic (`spacing.py`), those that leave
 out the noisiest steps (late), the ELBO's optimum by dynamic programming, the likeliest steps of s
-as it is in the end, and all candidates (full). Differences are from the learned steps, paired: on
-the same noise. Windows of time series are the test's.
+as it is in the end, and all candidates (full). Where the chain ends in noise alone (rescaled), no
+rival starts there: no candidate does, and a log SNR would be infinite. Differences are from the
+learned steps, paired: on the same noise. Windows of time series are the test's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -130,7 +131,9 @@ def rivals(
     base = setting.baseline(config)
     grids = known_grids(config.diffusion.num_train_timesteps, k)
     named = {
-        name: replace(base, steps=tuple((t, 1.0) for t in grid)) for name, grid in grids.items()
+        name: replace(base, steps=tuple((t, 1.0) for t in grid))
+        for name, grid in grids.items()
+        if chain.alphas_cumprod[grid[0]] > 0
     }
     likeliest = {"likeliest": schedule_of(config, chain, indices(top_k(s, k)))}
     if chain.form == "literal":

@@ -13,6 +13,7 @@ from orchestration.errors import StepwiseError
 from orchestration.files import Json
 from orchestration.mask_plan import Budgets
 from orchestration.training_run import run, settled_device
+from orchestration.training_worker import all_have_bfloat16
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +51,11 @@ def work(
     from orchestration.checkpoints import build_supernet
     from orchestration.mask_loop import MaskTraining
     from orchestration.training_material import receive
+    from orchestration.training_network import training_dtype
 
     context, device = ray.train.get_context(), settled_device(config.train, folder)
+    num_workers = context.get_world_size()
+    dtype = training_dtype(config.train, all_have_bfloat16(device, num_workers))
     material, _ = receive(config, blocks, None, device)
     if not config.data.is_windows:
         material = material.to(device)
@@ -61,6 +65,6 @@ def work(
         network.load_state_dict(dict(given.weights))
     training = MaskTraining(
         config, budgets, material, network,
-        context.get_world_rank(), context.get_world_size(), given.network.get("num_classes"),
+        context.get_world_rank(), num_workers, given.network.get("num_classes"), dtype,
     )  # fmt: skip
     return run(training, folder)

@@ -100,7 +100,7 @@ def find_setting(
         say: takes lines of progress.
     """
     if config.search.warm_start is not None:  # that it is there, before anything is trained
-        read_warm_start(config.search.warm_start, setting.space(config).grid)
+        read_warm_start(config.search.warm_start, setting.baseline(config))
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
     images = data.prepare(config.data, run.cache, say)
@@ -172,7 +172,7 @@ def open_search(config: Config, run: RunDirectory, chosen: Setting) -> tuple[Pro
     space = setting.space(config)
     guide = None
     if config.search.warm_start is not None:
-        guide = read_warm_start(config.search.warm_start, space.grid)
+        guide = read_warm_start(config.search.warm_start, setting.baseline(config))
     problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency, guide)
     return problem, Journal(run.journal, search_fingerprint(config, chosen, problem.cost))
 

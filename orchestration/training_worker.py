@@ -37,7 +37,7 @@ def work(
 
     context, device = ray.train.get_context(), settled_device(config.train, folder)
     num_workers = context.get_world_size()
-    dtype = training_dtype(config.train, _all_have_bfloat16(device, num_workers))
+    dtype = training_dtype(config.train, all_have_bfloat16(device, num_workers))
     material, labels = receive(config, blocks, num_classes, device)
     training = Training(
         config, material, context.get_world_rank(), num_workers, labels, device, dtype
@@ -45,7 +45,7 @@ def work(
     return run(training, folder)
 
 
-def _all_have_bfloat16(device: torch.device, num_workers: int) -> bool:
+def all_have_bfloat16(device: torch.device, num_workers: int) -> bool:
     """Whether every worker's device has units for bfloat16: all must compute alike."""
     has = has_bfloat16(device.type)
     if num_workers == 1:

@@ -1,7 +1,9 @@
 """What a search takes from a mask: `search.warm_start`, a run of `jobs.mask` or `s.parquet`.
 
 The probabilities in `s.parquet`, and the schedules that the run has ended with, which lie beside
-it: the likeliest steps need not be the best that were met.
+it: the likeliest steps need not be the best that were met. Where a schedule has noise of its own
+(`mask.form: literal`), both go to the timesteps of the chain that have that noise; a table that
+lies alone is taken to be of the chain's.
 """
 
 import hashlib
@@ -10,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from models.diffusion import noise_levels, timestep_at
 from orchestration.errors import DataError
@@ -20,15 +23,22 @@ from search_spaces.schedule import StepSchedule
 
 HISTORY = "s.parquet"
 COLUMNS = ["num_steps", "updates", "t", "s"]
+OF_CHAIN = ("num_train_timesteps", "betas", "rescale_zero_terminal_snr", "prediction")
+"""What a mask and a search from it have in common."""
 
 
-def read_warm_start(path: Path, grid: tuple[int, ...]) -> Guide:
-    """What was learned for each number of steps, on a grid.
+def read_warm_start(path: Path, baseline: StepSchedule) -> Guide:
+    """What was learned for each number of steps, on the grid of a search.
+
+    Args:
+        path: `search.warm_start`.
+        baseline: the search's own chain, at every timestep of its grid.
 
     Raises:
-        DataError: there is no such table, or it is another one; a schedule is damaged.
+        DataError: there is no such table, or it is another one; a schedule is damaged, or of
+            another chain.
     """
-    path = _table_of(path)
+    path, grid = _table_of(path), tuple(t for t, *_ in baseline.steps)
     try:
         table = pq.read_table(path, columns=COLUMNS, page_checksum_verification=True).to_pandas()
     except (OSError, pa.ArrowException) as error:
@@ -36,24 +46,28 @@ def read_warm_start(path: Path, grid: tuple[int, ...]) -> Guide:
         raise DataError(
             f"search.warm_start {path}: {reason}; expected a run of jobs.mask or its {HISTORY}"
         ) from error
-    kept = {}
+    if len(table) and table["t"].max() >= baseline.num_train_timesteps:
+        raise DataError(
+            f"search.warm_start {path}: got timestep {table['t'].max()}, expected less than"
+            f" diffusion.num_train_timesteps ({baseline.num_train_timesteps})"
+        )
+    kept, chosen = {}, {}
     for num_steps, rows in table.groupby("num_steps"):
-        last = rows[rows["updates"] == rows["updates"].max()]
-        if num_steps <= len(grid):
-            kept[int(num_steps)] = on_grid(
-                grid, last["t"].tolist(), last["s"].tolist(), int(num_steps)
-            )
+        if num_steps > len(grid):
+            continue
+        last = rows[rows["updates"] == rows["updates"].max()].sort_values("t")
+        candidates, s = last["t"].tolist(), last["s"].tolist()
+        file = _schedule_of(path, num_steps)
+        if file.exists():
+            schedule = _read_schedule(file, baseline)
+            chosen[int(num_steps)] = steps_on_grid(grid, _timesteps(schedule))
+            candidates = _timesteps_if_kept(candidates, schedule)
+        kept[int(num_steps)] = on_grid(grid, candidates, s, int(num_steps))
     if not kept:
         raise DataError(
             f"search.warm_start {path}: expected probabilities for at most search.steps"
             f" ({len(grid)}) steps"
         )
-    files = {num_steps: _schedule_of(path, num_steps) for num_steps in kept}
-    chosen = {
-        num_steps: steps_on_grid(grid, _timesteps(file))
-        for num_steps, file in files.items()
-        if file.exists()
-    }
     return Guide(kept, chosen)
 
 
@@ -75,16 +89,52 @@ def _schedule_of(table: Path, num_steps: int) -> Path:
     return RunDirectory(table.parent).schedules / f"{num_steps}.json"
 
 
-def _timesteps(file: Path) -> list[float]:
-    """Those that a schedule keeps; where its noise is not the chain's, those that have that."""
+def _read_schedule(file: Path, baseline: StepSchedule) -> StepSchedule:
+    """A schedule of the search's chain: another's timesteps mean other noise."""
     try:
         schedule = StepSchedule.from_json(read_json(file))
     except ValueError as error:
         raise DataError(f"search.warm_start {file}: {error}") from error
+    for name in OF_CHAIN:
+        found, expected = getattr(schedule, name), getattr(baseline, name)
+        if found != expected:
+            raise DataError(
+                f"search.warm_start {file}: got {name} {found!r}, expected {expected!r}, the"
+                f" search's diffusion.{name}"
+            )
+    return schedule
+
+
+def _chain(schedule: StepSchedule) -> Tensor:
+    return noise_levels(
+        schedule.num_train_timesteps, schedule.betas, schedule.rescale_zero_terminal_snr
+    )
+
+
+def _timesteps(schedule: StepSchedule) -> list[float]:
+    """Those that a schedule keeps; where its noise is not the chain's, those that have that."""
     own = [level for _, _, *levels in schedule.steps for level in levels]
     if not own:
         return [t for t, *_ in schedule.steps]
-    chain = noise_levels(
-        schedule.num_train_timesteps, schedule.betas, schedule.rescale_zero_terminal_snr
-    )
-    return timestep_at(torch.tensor(own, dtype=torch.float64), chain).tolist()
+    return timestep_at(torch.tensor(own, dtype=torch.float64), _chain(schedule)).tolist()
+
+
+def _timesteps_if_kept(candidates: list[int], schedule: StepSchedule) -> list[float]:
+    """The chain's timesteps that have the noise of candidates beside what a schedule keeps.
+
+    Where the noise is the chain's they are the candidates themselves. Else a candidate adds what
+    the chain adds since the next cleaner candidate, to the noise of the next cleaner step kept
+    (`models.elbo.mask_levels`).
+
+    Args:
+        candidates: timesteps, rising.
+        schedule: keeps some of them.
+    """
+    own = {t: level for t, _, *levels in schedule.steps for level in levels}
+    if not own:
+        return candidates
+    chain = _chain(schedule)
+    cleaner = [min((own[t] for t in own if t < each), default=1.0) for each in candidates]
+    at = chain[candidates]
+    added = at / torch.cat([at.new_ones(1), at[:-1]])
+    return timestep_at(torch.tensor(cleaner, dtype=torch.float64) * added, chain).tolist()

@@ -129,7 +129,7 @@ class GuidedSpace:
 
 
 def on_grid(
-    grid: Sequence[int], timesteps: Sequence[int], probabilities: Sequence[float], num_steps: int
+    grid: Sequence[int], timesteps: Sequence[float], probabilities: Sequence[float], num_steps: int
 ) -> np.ndarray:
     """Learned probabilities on another grid: float (S,) in [0, 1], in its order.
 
@@ -137,7 +137,7 @@ def on_grid(
 
     Args:
         grid: S timesteps, falling.
-        timesteps: those that were learned of.
+        timesteps: those that were learned of; a noise level that none has lies between two.
         probabilities: of each.
         num_steps: how many steps were to be kept, at most S.
     """

@@ -50,11 +50,27 @@ def test_another_network_is_not_taken_for_the_first(tmp_path):
         ({"num_class_embeds": 10}, "expected a network that is told no labels"),
         ({"sample_size": None}, "got sample_size None"),
         ({"block_out_channels": [16]}, "does not fit config.json"),
+        ({"block_out_channels": [9]}, "config.json: .* expected what UNet2DModel can be built fr"),
+        ({"block_out_channels": 5}, "config.json: .* expected what UNet2DModel can be built from"),
+        ({"down_block_types": ["X"]}, "config.json: .* expected what UNet2DModel can be built f"),
+        ({"norm_num_groups": 0}, "config.json: .* expected what UNet2DModel can be built from"),
+        ({"time_embedding_type": "x"}, "config.json: .* expected what UNet2DModel can be built"),
+        ({"layers_per_block": None}, "config.json: .* expected what UNet2DModel can be built f"),
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path, change, expected):
     saved(tmp_path / "a", 0)
     path = tmp_path / "a" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(DataError, match=expected):
+    with pytest.raises(DataError, match=expected) as raised:
+        ensure_known(tmp_path / "a", tmp_path / "known", CONFIG)
+    assert "\n" not in str(raised.value) and not (tmp_path / "known").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 5, -40])
+def test_damaged_weights_are_told_as_such(tmp_path, kept):
+    saved(tmp_path / "a", 0)
+    path = tmp_path / "a" / "diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(DataError, match="safetensors is damaged: .* expected safetensors"):
         ensure_known(tmp_path / "a", tmp_path / "known", CONFIG)

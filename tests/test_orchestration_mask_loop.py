@@ -58,6 +58,17 @@ def test_a_frozen_network_is_called_no_more_often_than_allowed(evaluations):
     assert (run.learner.s.sum(dim=1) <= torch.tensor([6.0, 3.0]) + 1e-9).all()
 
 
+@pytest.mark.parametrize("weights", ["frozen", "scratch"])
+@pytest.mark.parametrize("updates", [120, 125])
+def test_the_last_s_is_noted_once_however_many_updates_there_are(weights, updates):
+    config = load(f"mask.updates={updates}", f"mask.weights={weights}", "train.iterations=6")
+    run = training(config)
+    run.run(lambda row: None, lambda: None)
+    noted = [at for at, _ in run.history]
+    assert noted[0] == 0 and noted[-1] == updates and len(set(noted)) == len(noted)
+    assert torch.equal(run.history[-1][1], run.learner.s)
+
+
 @pytest.mark.parametrize("form", ["respaced", "literal"])
 @pytest.mark.parametrize("weights", ["frozen", "scratch"])
 def test_interrupted_and_resumed_ends_with_the_same_bits(form, weights):
@@ -86,6 +97,55 @@ def test_two_rows_of_an_image_have_the_same_image_and_noise_under_two_masks():
     levels, told = run._levels(positions)
     assert (levels[0::2] != levels[1::2]).any()
     assert torch.equal(levels, run.chain.alphas_cumprod[told])
+
+
+def test_where_weights_learn_images_are_mirrored_as_in_training():
+    """By their position alone, the same for both rows of an image, the noise not."""
+    plain, mirrored = (
+        training(load("mask.weights=scratch", f"data.flip={flip}")) for flip in ("false", "true")
+    )
+    found = []
+    for iteration in range(8):
+        plain.iteration = mirrored.iteration = iteration
+        before, after = (run._rows(run._positions()) for run in (plain, mirrored))
+        assert torch.equal(before.eps, after.eps)
+        is_mirrored = (after.x_0 == before.x_0.flip(-1)).flatten(1).all(dim=1)
+        expected = torch.where(
+            is_mirrored[:, None, None, None], before.x_0.flip(-1), before.x_0
+        )
+        assert torch.equal(after.x_0, expected)
+        assert torch.equal(is_mirrored[0::2], is_mirrored[1::2])
+        found.append(is_mirrored[0::2])
+    shares = torch.stack(found).double()
+    assert abs(shares.mean() - 0.5) < 4 * 0.5 / 128**0.5
+    assert len({tuple(row.tolist()) for row in found}) == 8
+
+
+def test_a_frozen_network_is_judged_on_the_images_as_they_are():
+    plain, mirrored = (training(load(f"data.flip={flip}")) for flip in ("false", "true"))
+    rows = [run._rows(run._positions()).x_0 for run in (plain, mirrored)]
+    assert torch.equal(*rows)
+
+
+def test_in_bfloat16_only_the_calls_of_weights_that_learn_are_rough():
+    def begun(*values):
+        return training(load("train.iterations=6", *values))
+
+    rough, again, exact = (
+        begun("mask.weights=scratch", f"train.dtype={dtype}")
+        for dtype in ("bfloat16", "bfloat16", "float32")
+    )
+    losses = [run.step() for run in (rough, again, exact)]
+    assert losses[0] == losses[1] != losses[2] and losses[0] == pytest.approx(losses[2], rel=0.02)
+    assert {p.dtype for p in rough.network.parameters()} == {torch.float32}
+    rough.step()
+    resumed = begun("mask.weights=scratch", "train.dtype=bfloat16")
+    resumed.load(again.state())
+    resumed.step()
+    ours, theirs = resumed.state().tensors, rough.state().tensors
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    frozen = [begun(f"train.dtype={dtype}").step() for dtype in ("bfloat16", "float32")]
+    assert frozen[0] == frozen[1]
 
 
 def test_in_the_literal_form_the_network_is_told_the_level():

@@ -40,11 +40,12 @@ def ours(tmp_path):
 
 @pytest.fixture
 def foreign(tmp_path):
-    """What diffusers has saved, without dropout."""
+    """What diffusers has saved, with dropout."""
     torch.manual_seed(3)
     network = UNet2DModel(
         sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4,
         block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+        dropout=0.1,
     )  # fmt: skip
     network.save_pretrained(tmp_path / "foreign")
     return ensure_known(tmp_path / "foreign", tmp_path / "known", CONFIG)
@@ -87,6 +88,12 @@ def test_a_trained_network_learns_on(which, request, tmp_path):
     for name, weight in after.named_parameters():
         assert not torch.equal(weight, before.get_parameter(name)), name
     assert error(after) < 0.8 * error(before)
+
+
+def test_dropout_leaves_a_learning_a_function_of_position(foreign):
+    first, second = training(foreign), training(foreign)
+    assert any(isinstance(m, torch.nn.Dropout) and m.p for m in first.network.modules())
+    assert [first.step() for _ in range(2)] == [second.step() for _ in range(2)]
 
 
 @pytest.mark.parametrize("which", ["ours", "foreign"])

@@ -4,10 +4,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from commands import CONFIGS, run, run_until
 from stub_search import InProcessPool, generations, records_of, stub_problem
 
 from models.diffusion import noise_levels
+from models.elbo import mask_levels
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
 from orchestration.files import write_json
@@ -34,6 +36,12 @@ def learned(tmp_path):
 GRID = (800, 600, 400, 200, 0)
 
 
+def on(grid=GRID, betas="linear", num_train_timesteps=1000, prediction="epsilon"):
+    """Every step of a search's grid, on its chain."""
+    steps = tuple((t, 1.0) for t in grid)
+    return StepSchedule(num_train_timesteps, betas, prediction, "ddim", 0.0, True, steps)
+
+
 def put_schedule(run, steps, betas="linear"):
     """What the mask's run has ended with."""
     schedule = StepSchedule(1000, betas, "epsilon", "ddim", 0.0, True, steps)
@@ -41,20 +49,20 @@ def put_schedule(run, steps, betas="linear"):
 
 
 def test_the_last_probabilities_are_read(learned):
-    found = read_warm_start(learned, GRID)
+    found = read_warm_start(learned, on())
     assert list(found.kept) == [3] and found.kept[3].tolist() == [0.8, 0.2, 1, 1, 0]
-    assert read_warm_start(learned / "s.parquet", GRID).kept.keys() == {3}
+    assert read_warm_start(learned / "s.parquet", on()).kept.keys() == {3}
 
 
 def test_so_is_the_schedule_that_the_mask_ended_with(learned, tmp_path):
     put_schedule(learned, ((610, 1.0), (590, 1.0), (20, 1.0)))
     for path in (learned, learned / "s.parquet"):
-        found = read_warm_start(path, GRID)
+        found = read_warm_start(path, on())
         assert found.chosen == {3: (800, 600, 0)}  # each a place of its own
         assert found.kept[3].tolist() == [0.8, 0.2, 1, 1, 0]  # s is what it was
     (tmp_path / "else").mkdir()
     alone = (learned / "s.parquet").rename(tmp_path / "else" / "s.parquet")
-    assert read_warm_start(alone, GRID).chosen == {}
+    assert read_warm_start(alone, on()).chosen == {}
 
 
 @pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])
@@ -62,22 +70,60 @@ def test_steps_with_noise_of_their_own_are_those_of_the_chain_that_have_it(learn
     levels = noise_levels(1000, betas)
     own = [levels[t].item() for t in (390, 210, 5)]
     put_schedule(learned, tuple(zip((980, 960, 940), (1.0,) * 3, own, strict=True)), betas)
-    assert read_warm_start(learned, GRID).chosen == {3: (400, 200, 0)}
+    assert read_warm_start(learned, on(betas=betas)).chosen == {3: (400, 200, 0)}
+
+
+def test_so_are_the_probabilities_of_all_candidates(learned):
+    """Each goes where its noise would be, were it kept beside what is: by brute force."""
+    chain, candidates = noise_levels(1000, "linear"), list(range(0, 1000, 200))
+    log_snr = chain.logit()
+    kept = torch.tensor([False, True, True, False, True])
+    levels = mask_levels((kept | torch.eye(5, dtype=torch.bool)), chain[candidates], "literal")
+    places = [int((log_snr - level.logit()).abs().argmin()) for level in levels.diagonal()]
+    own = mask_levels(kept[None], chain[candidates], "literal")[0].tolist()
+    put_schedule(learned, tuple((candidates[i], 1.0, own[i]) for i in (4, 2, 1)))
+    grid = tuple(range(999, -1, -1))
+    found = read_warm_start(learned, on(grid))
+    expected = np.zeros(1000)
+    for place, s in zip(places, (0, 1, 1, 0.2, 0.8), strict=True):
+        expected[999 - place] = s
+    assert places[:4] == candidates[:4] and places[4] < 700
+    assert found.kept[3].tolist() == expected.tolist()
+    assert [grid.index(t) for t in found.chosen[3]] == np.flatnonzero(expected > 0.5).tolist()
+
+
+@pytest.mark.parametrize(
+    ("search", "line"),
+    [
+        ({"betas": "squaredcos_cap_v2"}, "got betas 'linear', expected 'squaredcos_cap_v2', the"),
+        ({"num_train_timesteps": 2000}, "got num_train_timesteps 1000, expected 2000, the search"),
+        ({"prediction": "v_prediction"}, "got prediction 'epsilon', expected 'v_prediction', the"),
+    ],
+)
+def test_a_mask_of_another_chain_is_refused(learned, search, line):
+    put_schedule(learned, ((600, 1.0), (200, 1.0)))
+    with pytest.raises(DataError, match=f"search.warm_start .*3.json: {line}"):
+        read_warm_start(learned, on(**search))
+
+
+def test_a_table_alone_tells_a_longer_chain_by_its_timesteps(learned):
+    with pytest.raises(DataError, match="s.parquet: got timestep 800, expected less than .*500"):
+        read_warm_start(learned, on((400, 0), num_train_timesteps=500))
 
 
 def test_a_damaged_schedule_is_told_in_a_line(learned):
     write_json(learned / "schedules" / "3.json", {"format": "step-schedule/1"})
     with pytest.raises(DataError, match=r"search.warm_start .*3.json: schedule: .*missing keys"):
-        read_warm_start(learned, GRID)
+        read_warm_start(learned, on())
 
 
 def test_what_cannot_be_read_is_told_in_a_line(learned, tmp_path):
     with pytest.raises(DataError, match=r"expected probabilities for at most search.steps \(2\)"):
-        read_warm_start(learned, (500, 0))
+        read_warm_start(learned, on((500, 0)))
     (tmp_path / "x.parquet").write_text("none")
     for path in (tmp_path / "x.parquet", tmp_path / "missing"):
         with pytest.raises(DataError, match="expected a run of jobs.mask or its s.parquet"):
-            read_warm_start(path, (500, 0))
+            read_warm_start(path, on((500, 0)))
 
 
 def test_a_search_asks_for_what_was_learned(learned):
@@ -86,7 +132,7 @@ def test_a_search_asks_for_what_was_learned(learned):
     )
 
     def first_guess():
-        guide = read_warm_start(config.search.warm_start, space(config).grid)
+        guide = read_warm_start(config.search.warm_start, baseline(config))
         problem = Problem(baseline(config), space(config), {1.0: 1}, config.search, None, guide)
         assert isinstance(problem.searched, GuidedSpace)
         alone = make_optimizer("nsga2", problem.space, 0, 8).ask_generation(100)
