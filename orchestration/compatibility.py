@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from orchestration.errors import ConfigError
-from orchestration.files import check_manifest
+from orchestration.files import Json, check_manifest
 from orchestration.formats import Header
 from orchestration.supernet_description import is_imputer, read_description, windows_of
 from orchestration.window_formats import WindowHeader
@@ -52,12 +52,17 @@ def check_data(supernet_folder: Path, header: Header | WindowHeader) -> None:
         DataError: it does not say which windows it was trained on.
     """
     if isinstance(header, WindowHeader):
-        _check_variables(supernet_folder, header)
-    check_shape(supernet_folder, header.shape)
+        trained = windows_of(supernet_folder)
+        _check_variables(supernet_folder, trained, header)
+        check_shape(supernet_folder, header.shape)  # means depend on the windows' length
+        _check_unit(supernet_folder, trained, header)
+    else:
+        check_shape(supernet_folder, header.shape)
 
 
-def _check_variables(supernet_folder: Path, header: WindowHeader) -> None:
-    trained = windows_of(supernet_folder)
+def _check_variables(
+    supernet_folder: Path, trained: dict[str, Json], header: WindowHeader
+) -> None:
     variables = list(header.variables)
     if len(variables) != len(trained["variables"]):
         raise ConfigError(
@@ -71,13 +76,16 @@ def _check_variables(supernet_folder: Path, header: WindowHeader) -> None:
                 f"data: variable {place} is {name!r}, expected {expected!r} as {supernet_folder}"
                 " was trained on: the same variables in the same order"
             )
+
+
+def _check_unit(supernet_folder: Path, trained: dict[str, Json], header: WindowHeader) -> None:
     facts = (header.mean, header.std, trained["mean"], trained["std"])
-    for name, mean, std, of_mean, of_std in zip(variables, *facts, strict=True):
+    for name, mean, std, of_mean, of_std in zip(header.variables, *facts, strict=True):
         for what, found, expected in (("mean", mean, of_mean), ("std", std, of_std)):
             if abs(found - expected) > CLOSE * of_std:
                 raise ConfigError(
-                    f"data: the training part's {what} of {name!r} is {found:g}, expected"
-                    f" {expected:g} as {supernet_folder} was trained on: see data.path"
+                    f"data: the training part's {what} of {name!r} is {found:.9g}, expected"
+                    f" {expected:.9g} as {supernet_folder} was trained on: see data.path"
                 )
 
 

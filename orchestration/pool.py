@@ -2,7 +2,8 @@
 
 A population is scored batch by batch: each batch of images is one task, always given to the same
 actor, which keeps the states that later candidates can start from. Where there are fewer batches
-than actors, the population is cut too, into runs of lexicographic neighbours (subtrees). Blocks
+than actors, the population is cut too, into runs of lexicographic neighbours (subtrees), but not
+for rewards, where shared calls are counted once. Blocks
 are put together in image order, so neither the number of actors nor the order of arrival changes
 a bit. A lost actor is started again by Ray, and its tasks run again to the same bits.
 

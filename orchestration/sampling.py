@@ -18,7 +18,7 @@ from orchestration.setting import (
     sampler_of,
 )
 from orchestration.supernet_source import SupernetSource
-from orchestration.window_panels import search_panel
+from orchestration.window_panels import search_panel, spread_order
 from orchestration.window_plot import WindowPicture
 from orchestration.windows import load_part, read_window_header
 from search_spaces.schedule import StepSchedule, even_grid
@@ -75,7 +75,7 @@ def sample_images(
 
 
 def widths_png(config: Config, supernet_folder: Path, data_folder: Path) -> bytes:
-    """A few samples of each width alone as PNG: images, or the first validation window."""
+    """A few samples of each width alone as PNG: images, or a validation window."""
     if config.data.is_windows:
         return _imputed_png(config, supernet_folder, data_folder)
     return samples_png(sample_widths(config, supernet_folder))
@@ -100,7 +100,8 @@ def _imputed_png(config: Config, supernet_folder: Path, data_folder: Path) -> by
         ((_, x_0),) = source.samples([steps], 0, draws, NUM_SAMPLES)
         rows.append((f"width {width:g}, {len(steps)} steps", x_0[:, 0].numpy()))
     window = (part[0].numpy() for part in (panel.values, panel.given, panel.scored))
-    name = load_part(data_folder, "validation").names[0]
+    names = load_part(data_folder, "validation").names
+    name = names[spread_order(len(names))[0]]  # of the panel's first
     return WindowPicture(name, header.variables, header.mean, header.std, *window).png(rows)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from models.diffusion import noise_levels, timestep_at
+from models.elbo import mask_levels
 from orchestration.errors import DataError
 from orchestration.files import read_json, sha256_of
 from orchestration.rundir import RunDirectory
@@ -122,9 +123,8 @@ def _timesteps(schedule: StepSchedule) -> list[float]:
 def _timesteps_if_kept(candidates: list[int], schedule: StepSchedule) -> list[float]:
     """The chain's timesteps that have the noise of candidates beside what a schedule keeps.
 
-    Where the noise is the chain's they are the candidates themselves. Else a candidate adds what
-    the chain adds since the next cleaner candidate, to the noise of the next cleaner step kept
-    (`models.elbo.mask_levels`).
+    Where the noise is the chain's they are the candidates themselves. Else each
+    has that of a literal mask of itself and the steps that are kept.
 
     Args:
         candidates: timesteps, rising.
@@ -134,7 +134,7 @@ def _timesteps_if_kept(candidates: list[int], schedule: StepSchedule) -> list[fl
     if not own:
         return candidates
     chain = _chain(schedule)
-    cleaner = [min((own[t] for t in own if t < each), default=1.0) for each in candidates]
-    at = chain[candidates]
-    added = at / torch.cat([at.new_ones(1), at[:-1]])
-    return timestep_at(torch.tensor(cleaner, dtype=torch.float64) * added, chain).tolist()
+    kept = torch.tensor([t in own for t in candidates])
+    beside = kept | torch.eye(len(kept), dtype=torch.bool)
+    levels = mask_levels(beside, chain[candidates], "literal").diagonal()
+    return timestep_at(levels, chain).tolist()

@@ -1,9 +1,9 @@
 """A space whose first guesses and mutations follow a mask that was learned (`models.masking`).
 
-The steps that were kept in the end are the first guesses: the likeliest ones need not be the best
-that were met, and are guessed only where nothing else is known. Half of the mutations drop steps
-that the mask would rather not keep, and take in others that it would; the rest are the space's
-own, so that what the mask is wrong about can be undone.
+The steps that were kept in the end are guessed after the space's own first guesses: the likeliest
+ones need not be the best that were met, and are guessed only where nothing else is known. Half of
+the mutations drop steps that the mask would rather not keep, and take in others that it would; the
+rest are the space's own, so that what the mask is wrong about can be undone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -85,10 +85,6 @@ class GuidedSpace:
     def uniform(self) -> list[np.ndarray]:
         """See `Space`."""
         return self.space.uniform()
-
-    def one_switch(self) -> list[np.ndarray]:
-        """See `Space`."""
-        return self.space.one_switch()
 
     def guesses(self) -> list[np.ndarray]:
         """The space's own, none of which has to go, then what was learned, most steps first."""

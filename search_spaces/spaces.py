@@ -46,11 +46,8 @@ class Space(Protocol):
     def uniform(self) -> list[np.ndarray]:
         """Codes of the uniform schedules that the space can express, the baseline first."""
 
-    def one_switch(self) -> list[np.ndarray]:
-        """Codes of the one-switch schedules, or of what comes nearest, best guesses first."""
-
     def guesses(self) -> list[np.ndarray]:
-        """What a search begins with after the uniform schedules."""
+        """Codes of what a search begins with after the uniform schedules, the best first."""
 
     def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:
         """A changed code (n,)."""

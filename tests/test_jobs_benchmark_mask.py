@@ -111,7 +111,7 @@ def test_figures_by_hand():
     assert notes["5"]["standard_error"] is None
     console = Console(width=80, record=True)
     console.print(mask.mask_table(Report("mask", figures, [], {"pairs": pairs})))
-    assert "(-0.60, -0.40)" in console.export_text()
+    assert "(-0.6, -0.4)" in console.export_text()
 
 
 def test_every_pair_has_a_noise_of_its_own():

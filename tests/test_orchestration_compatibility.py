@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 
 from orchestration import config as configs
-from orchestration import mask_run, setting
+from orchestration import mask_run, sampling, setting
 from orchestration.checkpoints import build_supernet, save_supernet
 from orchestration.compatibility import check_data
-from orchestration.data import headers
+from orchestration.data import headers, prepare
 from orchestration.errors import ConfigError, DataError
 from orchestration.pipeline import find_setting
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import score_schedules
 from orchestration.supernet_description import trained_on
 from orchestration.training_network import network_arguments
+from orchestration.windows import load_part
 
 VARIABLES = ["warm", "cold", "press"]
 
@@ -69,7 +70,6 @@ def test_the_data_it_was_trained_on_are_taken_though_last_bits_differ(trained):
             {"variables": ("warm", "cold"), "mean": (0.0,) * 2, "std": (1.0,) * 2},
             "windows of 2 variables, expected 3 as .*: warm, cold, press$",
         ),
-        ({"length": 9}, "windows of 1 x 3 x 9, expected 1 x 3 x 8 as .* and data.window"),
     ],
 )
 def test_other_windows_are_refused_with_what_differs(trained, change, expected):
@@ -77,6 +77,34 @@ def test_other_windows_are_refused_with_what_differs(trained, change, expected):
     with pytest.raises(ConfigError, match=expected) as error:
         check_data(folder, replace(header, **change))
     assert "\n" not in str(error.value)
+
+
+def test_windows_of_another_length_are_told_as_such_though_their_means_differ_too(trained):
+    config, header, folder = trained
+    longer = headers(config.data.model_copy(update={"window": 9}))
+    assert longer.mean != header.mean
+    expected = "windows of 1 x 3 x 9, expected 1 x 3 x 8 as .* and data.window"
+    with pytest.raises(ConfigError, match=expected):
+        check_data(folder, longer)
+
+
+def test_the_window_that_is_drawn_has_its_own_name(trained, tmp_path, monkeypatch):
+    config, _, net = trained
+    folder, drawn = prepare(config.data, tmp_path / "cache").folder, []
+
+    class Picture:
+        def __init__(self, name, variables, mean, std, values, given, scored):
+            drawn.append((name, values))
+
+        def png(self, rows):
+            return b""
+
+    monkeypatch.setattr(sampling, "WindowPicture", Picture)
+    sampling.widths_png(config, net, folder)
+    ((name, shown),) = drawn
+    part = load_part(folder, "validation")
+    own = np.nan_to_num(part.values[part.names.index(name)])
+    assert len(part.names) > 1 and np.array_equal(shown, own)
 
 
 def test_one_that_does_not_say_what_it_was_trained_on_is_refused(trained, tmp_path):

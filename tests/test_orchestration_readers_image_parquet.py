@@ -175,10 +175,13 @@ def test_files_that_are_missing_or_broken_are_named(tmp_path):
         headers(Data(name="parquet", path=tmp_path / "empty"))
 
 
-def test_tensors_that_are_null_are_told_by_their_number(tmp_path):
+@pytest.mark.parametrize("column", ["image", "photo.raw"])
+def test_tensors_that_are_null_are_told_by_their_number(tmp_path, column):
     rows = [None if i in (1, 3) else list(range(48)) for i in range(5)]
     storage = pa.array(rows, pa.list_(pa.uint8(), 48))
     kind = pa.fixed_shape_tensor(pa.uint8(), (4, 4, 3))
-    data = write(tmp_path / "a.parquet", image=pa.ExtensionArray.from_storage(kind, storage))
-    with pytest.raises(DataError, match="a.parquet: 2 of 5 rows of image are null; expected"):
+    nulls = {column: pa.ExtensionArray.from_storage(kind, storage)}
+    data = write(tmp_path / "a.parquet", **nulls)
+    with pytest.raises(DataError, match=f"a.parquet: 2 of 5 rows of {column} are null; expected"):
         headers(data)
+    assert headers(write(tmp_path / "b.parquet", **{column: FORMS["H, W, C"]})).count == 5

@@ -177,6 +177,7 @@ def test_another_table_is_not_weather(tmp_path):
         ("time_hour", None, "got 'nan' in row 3 of column time_hour, expected a time"),
         ("temp", "warm", "got 'warm' in row 3 of column temp, expected a number, or nothing"),
         ("pressure", "inf", "got 'inf' in row 3 of column pressure, expected a number"),
+        ("pressure", "1e99", r"got '1e\+99' in row 3 of column pressure, expected a number"),
     ],
 )
 def test_a_cell_of_the_weather_that_is_none_is_told(tmp_path, column, cell, expected):

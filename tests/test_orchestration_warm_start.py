@@ -78,8 +78,10 @@ def test_so_are_the_probabilities_of_all_candidates(learned):
     chain, candidates = noise_levels(1000, "linear"), list(range(0, 1000, 200))
     log_snr = chain.logit()
     kept = torch.tensor([False, True, True, False, True])
-    levels = mask_levels((kept | torch.eye(5, dtype=torch.bool)), chain[candidates], "literal")
-    places = [int((log_snr - level.logit()).abs().argmin()) for level in levels.diagonal()]
+    ratios = chain[candidates] / torch.cat([torch.ones(1), chain[candidates[:-1]]])
+    beside = [[j for j in range(i + 1) if kept[j] or j == i] for i in range(5)]
+    levels = [ratios[those].prod() for those in beside]  # what is skipped adds no noise
+    places = [int((log_snr - level.logit()).abs().argmin()) for level in levels]
     own = mask_levels(kept[None], chain[candidates], "literal")[0].tolist()
     put_schedule(learned, tuple((candidates[i], 1.0, own[i]) for i in (4, 2, 1)))
     grid = tuple(range(999, -1, -1))

@@ -131,7 +131,7 @@ def mask_table(report: Report) -> Table:
         table.add_row(
             str(each["num_steps"]), str(each["seed"]), f"{each['calls']:,}",
             *(f"{value:.3g}" for value in qualities),
-            f"{each['difference']:+.2f} ({low:+.2f}, {high:+.2f})",
+            f"{each['difference']:+.2g} ({low:+.2g}, {high:+.2g})",
         )  # fmt: skip
     return table
 

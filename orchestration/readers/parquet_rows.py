@@ -29,7 +29,7 @@ def num_values(path: Path, column: str) -> int:
     with file_of(path) as file:
         groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
         chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    return sum(c.num_values for c in chunks if c.path_in_schema.split(".")[0] == column)
+    return sum(c.num_values for c in chunks if f"{c.path_in_schema}.".startswith(f"{column}."))
 
 
 def read_columns(path: Path, columns: list[str]) -> Iterator[tuple[pa.Scalar, ...]]:

@@ -133,7 +133,7 @@ def _numbers(columns: pd.DataFrame) -> pd.DataFrame:
             continue
         values = pd.to_numeric(column, errors="coerce").astype(np.float64)
         if 2 * values.notna().sum() >= column.notna().sum():
-            found[name] = values.where(np.isfinite(values))
+            found[name] = values.where(values.abs() <= np.finfo(np.float32).max)
     return pd.DataFrame(found, index=columns.index)
 
 

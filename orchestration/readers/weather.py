@@ -19,6 +19,7 @@ AIRPORTS = ("EWR", "JFK", "LGA")
 VARIABLES = (
     "temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib",
 )  # fmt: skip
+LARGEST = float(np.finfo(np.float32).max)
 FASTEST = 250.0  # miles an hour; faster wind has never been measured
 
 
@@ -70,9 +71,9 @@ def _times(column: pd.Series, file: Path) -> pd.Series:
 
 
 def _numbers(column: pd.Series, file: Path) -> pd.Series:
-    """Infinite ones are none, and would be normalised by."""
+    """Infinite ones, or such as float32, are none, and would be normalised by."""
     numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    _check_all(column, np.isfinite(numbers) | column.isna(), file, "a number, or nothing")
+    _check_all(column, (numbers.abs() <= LARGEST) | column.isna(), file, "a number, or nothing")
     return numbers
 
 
