@@ -40,7 +40,8 @@ def test_features_that_never_fire_are_no_trouble():
     x[:, ::3] = real[:, ::3] = 0
     reference = Reference.of(moments(real))
     found = Downdate(moments(x), reference).without(x[:5])
-    assert found == pytest.approx(distance(moments(x[5:]), reference), rel=1e-7)
+    # Eigenvalues that are 0 but for rounding have roots of 1e-8, one for each such feature
+    assert found == pytest.approx(distance(moments(x[5:]), reference), abs=1e-7)
 
 
 def test_equal_vectors_have_no_spread():
