@@ -193,7 +193,8 @@ def _judge(error: BaseException) -> tuple[int, str]:
 
 
 def _known(error: BaseException) -> StepwiseError | None:
-    """The error with a known cause in `error`: itself, what a Ray task raised, or a full disk."""
+    """The error with a known cause in `error`: itself, what a Ray task raised, a full
+    disk, or a working directory that is gone."""
     cause = getattr(error, "cause", None)  # of a RayTaskError, whose text is a whole traceback
     if isinstance(cause, BaseException):
         return _known(cause)
@@ -201,7 +202,21 @@ def _known(error: BaseException) -> StepwiseError | None:
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return MachineError(f"{error.filename or 'disk'}: {error.strerror}; expected free space")
+    if isinstance(error, FileNotFoundError) and _has_no_working_directory():
+        return MachineError(
+            "the working directory: is gone, or another has taken its place; expected it to stay."
+            " Several Ray nodes on one machine each need a --temp-dir of their own"
+            " (docs/cluster.md); the same command resumes"
+        )
     return None
+
+
+def _has_no_working_directory() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _keep_traceback(error: BaseException, path: Path) -> str:

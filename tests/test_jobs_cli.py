@@ -80,6 +80,30 @@ def test_each_error_has_its_exit_code_and_one_line(tmp_path, capsys, error, code
     assert list(tmp_path.iterdir()) == []  # nothing but our own faults leaves a file
 
 
+def test_a_working_directory_that_is_gone_is_told_with_its_usual_cause(
+    tmp_path, monkeypatch, capsys
+):
+    # Ray's agents of several nodes with one --temp-dir replace it under a running command
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+
+    def main(invocation):
+        gone.rmdir()
+        os.path.abspath("anything")
+
+    assert call(main, "--out", str(tmp_path / "run")) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("try: error: the working directory: is gone") and "--temp-dir" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_missing_file_is_our_own_fault(tmp_path, capsys):
+    missing = FileNotFoundError(errno.ENOENT, "No such file", "odd")
+    assert call(raises(missing), "--out", str(tmp_path)) == 1
+    assert "internal error: FileNotFoundError" in capsys.readouterr().err
+
+
 def test_our_own_fault_leaves_its_traceback_in_a_file(tmp_path, capsys):
     out = tmp_path / "run"
     assert call(raises(ValueError("first\nsecond")), "--out", str(out)) == 1
