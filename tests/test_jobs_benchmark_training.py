@@ -1,5 +1,8 @@
 """The benchmark of trainings: what it compares, without training."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +72,26 @@ def fake(fd, loss):
     distances = {w: Replicates(fd + w, fd + w + noise, np.full(4, 50)) for w in (1.0, 0.5)}
     losses = {w: loss + np.linspace(0, 1, 8) for w in (1.0, 0.5)}
     return Found(losses, distances, 800.0, 300.0, "fd_digits_200")
+
+
+def test_longer_is_plain_for_what_all_costs(tmp_path, monkeypatch):
+    trained = {}
+
+    def variant(config, out, name, say):
+        trained[name] = config
+        cost = cost_of_iteration(MACS, config.train) * config.train.iterations
+        return replace(fake(4.0, 0.1), cost=cost)
+
+    monkeypatch.setattr(training, "cluster", lambda config: nullcontext())
+    monkeypatch.setattr(training, "_variant", variant)
+    config = load("train.iterations=1000")
+    report = training.run(config, tmp_path, lambda line: None)
+    assert list(trained) == [*VARIANTS, "longer"]
+    settled = {"train": {"iterations": 1000}}
+    assert overlay(trained["longer"], settled) == trained["plain"] == config
+    figures = report.figures
+    assert figures["cost_longer"] == pytest.approx(figures["cost_all"], rel=1e-3)
+    assert figures["cost_longer"] > 1.2
 
 
 def test_variants_are_compared_with_plain_on_the_same_images():

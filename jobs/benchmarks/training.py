@@ -12,9 +12,11 @@ Of each width there is
               steps at that width alone, on the same noise for all variants
 
 each with the difference from `plain` on the same rows and images, with its 95 % interval (notes).
-`cost_...` is what an iteration computes, in those of `plain`, by multiply-accumulates: a call and
-its gradient count three, a teacher's call one. The classifier and the data are those of the
-searches; there is one training a variant, so that another seed's luck is not in the intervals.
+`cost_...` is what the training computes, in trainings of `plain`, by multiply-accumulates: a call
+and its gradient count three, a teacher's call one. `longer` is `plain` for as many iterations as
+cost what `all` costs, since a dearer variant must be worth more than a longer training. The
+classifier and the data are those of the searches; there is one training a variant, so that another
+seed's luck is not in the intervals.
 """
 
 from collections.abc import Callable, Mapping
@@ -73,7 +75,7 @@ class Found:
         losses: by width, float64 (NUM_ROWS,).
         distances: by width.
         images_per_s: of the training's last report; None where there is none.
-        cost: of an iteration, in multiply-accumulates of an image.
+        cost: of the training, in multiply-accumulates, an image of the batch.
         quality: name of the distance.
     """
 
@@ -97,6 +99,10 @@ def run(config: Config, out: Path, say: Say) -> Report:
         for name, values in VARIANTS.items():
             say(f"\n{name}")
             found[name] = _variant(overlay(config, values), out, name, say)
+        ratio = found["all"].cost / found["plain"].cost
+        say(f"\nlonger: plain, {ratio:.2f} times the iterations")
+        values = {"train": {"iterations": round(ratio * config.train.iterations)}}
+        found["longer"] = _variant(overlay(config, values), out, "longer", say)
     figures, notes = compare(found)
     asked = {key: value for key, value in flatten(config).items() if key.startswith("train.")}
     about = {"variants": VARIANTS, "data": config.data.name, "steps": config.search.steps, **asked}
@@ -194,7 +200,7 @@ def _variant(config: Config, out: Path, name: str, say: Say) -> Found:
         losses,
         distances,
         rows[-1].images_per_s if rows else None,
-        cost_of_iteration(chosen.macs, config.train),
+        cost_of_iteration(chosen.macs, config.train) * config.train.iterations,
         chosen.quality.name(config.score.num_images),
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from rich import box
 from rich.table import Table
 
 from jobs.benchmarks.report import Report
@@ -12,9 +13,15 @@ def training_table(report: Report) -> Table:
     """Loss and distance of each variant; under them the change from plain, where there is one."""
     comparison = report.notes["comparison"]
     widths = list(comparison["plain"]["widths"])
-    table = Table(title="loss and Fréchet distance by width, and their change from plain")
+    table = Table(
+        title="loss and Fréchet distance by width, and their change from plain",
+        box=box.SIMPLE_HEAD,  # with lines between columns four widths need more than 80 characters
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
     for column in ("variant", "cost", *(f"width {width}" for width in widths)):
-        table.add_column(column, justify="left" if column == "variant" else "right")
+        left = column == "variant"
+        table.add_column(column, justify="left" if left else "right", overflow="fold")
     for name, variant in comparison.items():
         cells = [_cell(variant["widths"][width], name == "plain") for width in widths]
         cost = f"{report.figures[f'cost_{name}']:.2f}"
