@@ -136,7 +136,7 @@ def search_front(
 @contextmanager
 def _planned_pool(config: Config, run: RunDirectory, chosen: Setting, say: Say) -> Iterator[Pool]:
     with scoring_pool(config, chosen, say) as pool:
-        follow_plan(config, run, chosen, pool)
+        follow_plan(config, run, chosen, pool, say)
         yield pool
 
 

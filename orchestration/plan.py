@@ -7,7 +7,7 @@ decides alike, and searches of it go by the same latencies.
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from orchestration.machine import gpu_kind
 from orchestration.pool import Pool
 from orchestration.precision import Difference, difference, is_rough
 from orchestration.rundir import RunDirectory
+from orchestration.scorer import Steps
 from orchestration.setting import Setting, baseline, execution, space
 from orchestration.step_times import StepTimes
 from orchestration.ways import Way
@@ -30,10 +31,21 @@ FORMAT = "step-plan/1"
 # Images sampled at once where a latency is told.
 NUM_SAMPLES = 16
 
+# bfloat16 is held against float32 on every so manieth uniform schedule, each width among them: all
+# of them, twice, would cost as much as a short search.
+EVERY = 5
+
 Milliseconds = dict[float, dict[Way, float]]
+Say = Callable[[str], None]
 
 
-def follow_plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dict[str, Json]:
+def follow_plan(
+    config: Config,
+    run: RunDirectory,
+    chosen: Setting,
+    pool: Pool,
+    say: Say = lambda line: None,
+) -> dict[str, Json]:
     """Has the pool run as the plan says, which is written first where there is none.
 
     Returns:
@@ -43,7 +55,7 @@ def follow_plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) 
         DataError: a plan that cannot be read.
     """
     if not run.plan.exists():
-        write_json(run.plan, _plan(config, run, chosen, pool))
+        write_json(run.plan, _plan(config, run, chosen, pool, say))
     if chosen.image_shape is not None:
         use_plan(config, chosen, pool, run.plan)
     return read_json(run.plan)
@@ -140,7 +152,9 @@ def use_ways(config: Config, chosen: Setting, pool: Pool, found: Mapping[float, 
     pool.remake(chosen.make_scorer, chosen.args_with(runs))
 
 
-def _plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dict[str, Json]:
+def _plan(
+    config: Config, run: RunDirectory, chosen: Setting, pool: Pool, say: Say
+) -> dict[str, Json]:
     plan: dict[str, Json] = {
         "format": FORMAT,
         "batch_size": config.score.batch_size,
@@ -150,7 +164,7 @@ def _plan(config: Config, run: RunDirectory, chosen: Setting, pool: Pool) -> dic
         made_up = stub.step_times(chosen.macs)
         return plan | (_latencies(made_up) if config.search.cost == "latency" else {})
     hardware = pool.one("hardware")
-    path = _cached_ways(config, run, chosen, pool, hardware)
+    path = _cached_ways(config, run, chosen, pool, hardware, say)
     latencies = _cached_latencies(config, run, chosen, pool, path)
     return {**plan, **_gpu(hardware), **read_json(path), **latencies}
 
@@ -187,6 +201,7 @@ def _cached_ways(
     chosen: Setting,
     pool: Pool,
     hardware: Mapping[str, str | bool],
+    say: Say,
 ) -> Path:
     """The file in the cache that holds the chosen ways; written if it is not there."""
     known_by = {
@@ -208,7 +223,7 @@ def _cached_ways(
     path = run.cache / f"ways-{_name(known_by)}.json"
     if not path.exists():
         candidates = ways.eager_ways(config.score, hardware["has_bfloat16"])
-        write_json(path, _measure(config, chosen, pool, candidates))
+        write_json(path, _measure(config, chosen, pool, candidates, say))
     return path
 
 
@@ -220,7 +235,7 @@ def _network_of(config: Config) -> dict[str, Json]:
 
 
 def _measure(
-    config: Config, chosen: Setting, pool: Pool, candidates: Sequence[Way]
+    config: Config, chosen: Setting, pool: Pool, candidates: Sequence[Way], say: Say
 ) -> dict[str, Json]:
     """Ways and what they were chosen by; `candidates` are the eager ones, the plainest first."""
     score, rows = config.score, execution(config).batch_size
@@ -228,8 +243,11 @@ def _measure(
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
     judged: Difference | None = None
     if score.dtype == "auto" and is_rough(best):
-        searched = space(config)
-        schedules = [searched.decode(genome) for genome in searched.uniform()]
+        schedules = _judged(config, len(chosen.macs))
+        say(
+            f"plan    {len(schedules)} schedules in bfloat16 and in float32, to see what it does"
+            " to their qualities ..."
+        )
         judged = difference(
             pool, partial(use_ways, config, chosen, pool), best, schedules,
             config.search.noise_seed, config.search.num_images,
@@ -255,6 +273,14 @@ def _measure(
         },
         "bfloat16_difference": None if judged is None else judged.largest,
     }  # fmt: skip
+
+
+def _judged(config: Config, num_widths: int) -> list[Steps]:
+    """Uniform schedules of every width, with other numbers of steps each."""
+    searched = space(config)
+    genomes = searched.uniform()  # width by width
+    every = max(1, min(EVERY, len(genomes) // num_widths))
+    return [searched.decode(genome) for genome in genomes[::every]]
 
 
 def _judged_by(config: Config) -> list[Json]:

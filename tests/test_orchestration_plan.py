@@ -31,6 +31,7 @@ class Actors:
         self.measured = []
         self.timed = []
         self.runs = []
+        self.judged = []
 
     def one(self, method, *args):
         if method == "hardware":
@@ -51,6 +52,7 @@ class Actors:
         self.runs.append(execution.ways)
 
     def distances(self, schedules, seed, num_images):
+        self.judged.append(list(schedules))
         is_rough = any(way.dtype == "bfloat16" for way in self.runs[-1].values())
         noise = np.random.default_rng(0).normal(0, 0.1, 8)
         found = []
@@ -69,11 +71,11 @@ def load(*overrides):
     return configs.load(None, ["search.budget=60", *overrides])
 
 
-def follow(config, run, pool):
+def follow(config, run, pool, *say):
     stub = setting.stub_setting(config)
     execution = setting.execution(config)
     network = setting.Setting(**{**vars(stub), "image_shape": (1, 4, 4), "args": (execution,)})
-    return follow_plan(config, run, network, pool)
+    return follow_plan(config, run, network, pool, *say)
 
 
 def plan_widths(plan):
@@ -135,6 +137,23 @@ def test_bfloat16_is_taken_where_it_leaves_the_qualities_alone(run, change, take
     plan = follow(load("score.compile=never"), run, pool)
     assert set(pool.runs[-1].values()) == {taken}
     assert plan["bfloat16_difference"] == pytest.approx(change / 4, abs=1e-9)
+
+
+@pytest.mark.parametrize("steps", [50, 2, 1])
+def test_what_bfloat16_is_judged_on_has_all_widths_and_is_said(run, steps):
+    pool, said = Actors(TIMES, has_bfloat16=True), []
+    config = load(f"search.steps={steps}")
+    follow(config, run, pool, said.append)
+    exact, rough = pool.judged
+    widths = {width for steps in exact for _, width in steps}
+    assert exact == rough and widths == set(config.supernet.widths)
+    assert exact[0] == setting.baseline(config).steps
+    num_uniform = len(setting.space(config).uniform())
+    assert len(exact) <= max(len(widths), num_uniform // 4)
+    (line,) = said
+    assert line.startswith(f"plan    {len(exact)} schedules in bfloat16 and in float32")
+    follow(config, run, pool, said.append)
+    assert len(said) == 1
 
 
 def test_bfloat16_that_changes_the_order_of_schedules_is_not_taken(run):
