@@ -193,8 +193,7 @@ def _judge(error: BaseException) -> tuple[int, str]:
 
 
 def _known(error: BaseException) -> StepwiseError | None:
-    """The error with a known cause in `error`: itself, what a Ray task raised, a full
-    disk, or a working directory that is gone."""
+    """The error with a known cause in `error`: itself, a Ray task's, no space, no place to be."""
     cause = getattr(error, "cause", None)  # of a RayTaskError, whose text is a whole traceback
     if isinstance(cause, BaseException):
         return _known(cause)
@@ -204,9 +203,9 @@ def _known(error: BaseException) -> StepwiseError | None:
         return MachineError(f"{error.filename or 'disk'}: {error.strerror}; expected free space")
     if isinstance(error, FileNotFoundError) and _has_no_working_directory():
         return MachineError(
-            "the working directory: is gone, or another has taken its place; expected it to stay."
-            " Several Ray nodes on one machine each need a --temp-dir of their own"
-            " (docs/cluster.md); the same command resumes"
+            "working directory: gone, or replaced by another; expected it to stay (Ray nodes that"
+            " share a machine each need a --temp-dir of their own: docs/cluster.md). The same"
+            " command, from a directory that exists, resumes"
         )
     return None
 

@@ -31,9 +31,9 @@ FORMAT = "step-plan/1"
 # Images sampled at once where a latency is told.
 NUM_SAMPLES = 16
 
-# bfloat16 is held against float32 on every so manieth uniform schedule, each width among them: all
-# of them, twice, would cost as much as a short search.
-EVERY = 5
+# bfloat16 is held against float32 on so many uniform schedules of each width: all of them, twice,
+# would cost as much as a short search.
+JUDGED_OF_A_WIDTH = 2
 
 Milliseconds = dict[float, dict[Way, float]]
 Say = Callable[[str], None]
@@ -44,7 +44,7 @@ def follow_plan(
     run: RunDirectory,
     chosen: Setting,
     pool: Pool,
-    say: Say = lambda line: None,
+    say: Say,
 ) -> dict[str, Json]:
     """Has the pool run as the plan says, which is written first where there is none.
 
@@ -243,7 +243,7 @@ def _measure(
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
     judged: Difference | None = None
     if score.dtype == "auto" and is_rough(best):
-        schedules = _judged(config, len(chosen.macs))
+        schedules = _judged(config)
         say(
             f"plan    {len(schedules)} schedules in bfloat16 and in float32, to see what it does"
             " to their qualities ..."
@@ -275,19 +275,26 @@ def _measure(
     }  # fmt: skip
 
 
-def _judged(config: Config, num_widths: int) -> list[Steps]:
-    """Uniform schedules of every width, with other numbers of steps each."""
+def _judged(config: Config) -> list[Steps]:
+    """Uniform schedules of every width, some with many steps and some with few."""
     searched = space(config)
-    genomes = searched.uniform()  # width by width
-    every = max(1, min(EVERY, len(genomes) // num_widths))
-    return [searched.decode(genome) for genome in genomes[::every]]
+    of_width: dict[float, list[Steps]] = {}
+    for genome in searched.uniform():  # most steps first
+        steps = searched.decode(genome)
+        of_width.setdefault(steps[0][1], []).append(steps)
+    judged = []
+    for i, schedules in enumerate(of_width.values()):  # the baseline first
+        n = len(schedules)
+        places = {(i + k * n // JUDGED_OF_A_WIDTH) % n for k in range(JUDGED_OF_A_WIDTH)}
+        judged += [schedules[place] for place in sorted(places)]
+    return judged
 
 
 def _judged_by(config: Config) -> list[Json]:
     """What bfloat16 was judged by, beside the networks."""
     search = config.search
     chain = [*config.sampler.model_dump(mode="json").values(), search.steps]
-    return [*chain, search.noise_seed, search.num_images]
+    return [*chain, search.noise_seed, search.num_images, JUDGED_OF_A_WIDTH]
 
 
 def _image_calls(config: Config) -> float:

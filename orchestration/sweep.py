@@ -135,7 +135,8 @@ def _work(
     patience_s = config.ray.patience_s
     with ExitStack() as pools:
         actors, devices = _actors(pools, placement, at_once, say, patience_s)
-        attempts = plan_attempts(attempts, actors, at_once if is_shared else 1, failures)
+        sharers = at_once if is_shared else 1
+        attempts = plan_attempts(attempts, actors, sharers, failures, say)
         searching = [a for a in attempts if a.journal.stopped is None]
         if is_shared:
             scoring = {a.name: a.pool(actors) for a in searching}

@@ -5,7 +5,7 @@ share in the object store.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -79,7 +79,11 @@ def attempt_of(
 
 
 def plan_attempts(
-    attempts: Sequence[Attempt], actors: Sequence[ActorHandle], sharers: int, failures: Failures
+    attempts: Sequence[Attempt],
+    actors: Sequence[ActorHandle],
+    sharers: int,
+    failures: Failures,
+    say: Callable[[str], None],
 ) -> list[Attempt]:
     """Has each search know how its subnets run, and what it has found; those that can go on.
 
@@ -92,6 +96,7 @@ def plan_attempts(
         actors: to measure on.
         sharers: searches that share the memory that an actor may keep states in.
         failures: takes what goes wrong.
+        say: takes lines of progress.
     """
     parts: dict[tuple[str, bytes], ObjectRef] = {}
     planned = []
@@ -101,7 +106,7 @@ def plan_attempts(
             config = _with_less_memory(attempt.planned.config, sharers)
             scorer = ray.put((chosen.make_scorer, _args(config, chosen)))
             pool = Pool(actors, attempt.batch_size, scorer)
-            plan = follow_plan(config, attempt.run, chosen, pool)
+            plan = follow_plan(config, attempt.run, chosen, pool, say)
             attempt.problem, attempt.journal = pipeline.open_search(
                 attempt.planned.config, attempt.run, chosen
             )

@@ -66,32 +66,46 @@ def test_a_loss_is_the_error_on_the_same_noise_for_all(tmp_path, monkeypatch):
     assert torch.equal(wrong[1.0], wrong[0.5]) and 0 < wrong[1.0].mean() < 3
 
 
-def fake(fd, loss):
+def fake(fd, loss, widths=(1.0, 0.5)):
     """A variant with 4 blocks, whose noise all variants share."""
     noise = np.array([0.3, -0.1, 0.2, -0.4])
-    distances = {w: Replicates(fd + w, fd + w + noise, np.full(4, 50)) for w in (1.0, 0.5)}
-    losses = {w: loss + np.linspace(0, 1, 8) for w in (1.0, 0.5)}
-    return Found(losses, distances, 800.0, 300.0, "fd_digits_200")
+    distances = {w: Replicates(fd + w, fd + w + noise, np.full(4, 50)) for w in widths}
+    losses = {w: loss + np.linspace(0, 1, 8) for w in widths}
+    return Found(losses, distances, 800.0, 600, 300.0, "fd_digits_200")
 
 
-def test_longer_is_plain_for_what_all_costs(tmp_path, monkeypatch):
-    trained = {}
+@pytest.fixture
+def trained(monkeypatch):
+    """Configurations by variant, of which only the cost is found."""
+    configurations = {}
 
     def variant(config, out, name, say):
-        trained[name] = config
-        cost = cost_of_iteration(MACS, config.train) * config.train.iterations
-        return replace(fake(4.0, 0.1), cost=cost)
+        configurations[name] = config
+        macs = {width: MACS[width] for width in config.supernet.widths}
+        cost = cost_of_iteration(macs, config.train) * config.train.iterations
+        return replace(fake(4.0, 0.1), iterations=config.train.iterations, cost=cost)
 
     monkeypatch.setattr(training, "cluster", lambda config: nullcontext())
     monkeypatch.setattr(training, "_variant", variant)
+    return configurations
+
+
+def test_longer_is_plain_for_what_all_costs(tmp_path, trained):
     config = load("train.iterations=1000")
     report = training.run(config, tmp_path, lambda line: None)
     assert list(trained) == [*VARIANTS, "longer"]
     settled = {"train": {"iterations": 1000}}
     assert overlay(trained["longer"], settled) == trained["plain"] == config
-    figures = report.figures
+    figures, notes = report.figures, report.notes["comparison"]
     assert figures["cost_longer"] == pytest.approx(figures["cost_all"], rel=1e-3)
     assert figures["cost_longer"] > 1.2
+    assert notes["longer"]["iterations"] == trained["longer"].train.iterations
+
+
+def test_longer_is_left_out_where_plain_trains_all_widths(tmp_path, trained):
+    config = load("supernet.widths=[1.0,0.5,0.25]")
+    report = training.run(config, tmp_path, lambda line: None)
+    assert list(trained) == list(VARIANTS) and "cost_longer" not in report.figures
 
 
 def test_variants_are_compared_with_plain_on_the_same_images():
@@ -108,3 +122,14 @@ def test_variants_are_compared_with_plain_on_the_same_images():
     console.print(training_table(Report("training", figures, [], {"comparison": notes})))
     text = console.export_text()
     assert "-0.50 ± 0.00" in text and "+0.1000" in text and "width 0.5" in text
+
+
+def test_the_table_of_four_widths_fits_80_columns():
+    found = {name: fake(14.0, 0.1, (1.0, 0.75, 0.5, 0.25)) for name in [*VARIANTS, "longer"]}
+    figures, notes = compare(found)
+    console = Console(width=80, record=True)
+    console.print(training_table(Report("training", figures, [], {"comparison": notes})))
+    lines = console.export_text().splitlines()
+    assert {line.split()[0] for line in lines if line.strip()} >= {*VARIANTS, "longer"}
+    ends = ["15.00 ± 1.51", "14.75 ± 1.51", "14.50 ± 1.51", "14.25 ± 1.51"]  # by rising widths
+    assert sum(line.split("  ")[-1].strip() == " ".join(ends) for line in lines) == len(found)

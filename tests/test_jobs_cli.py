@@ -94,7 +94,7 @@ def test_a_working_directory_that_is_gone_is_told_with_its_usual_cause(
 
     assert call(main, "--out", str(tmp_path / "run")) == 4
     err = capsys.readouterr().err
-    assert err.startswith("try: error: the working directory: is gone") and "--temp-dir" in err
+    assert err.startswith("try: error: working directory: gone") and "--temp-dir" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -1,8 +1,8 @@
 """`training`: what each way to train a supernet is worth, width by width.
 
-Every variant trains as many iterations as the configuration says, on the same data, from the same
-initial weights, in the same order of images, and keeps its run directory, <out>/<variant>: the
-same command resumes, and passes over what is done.
+Every variant but `longer` trains as many iterations as the configuration says, on the same data,
+from the same initial weights, in the same order of images, and keeps its run directory,
+<out>/<variant>: the same command resumes, and passes over what is done.
 
 Of each width there is
 
@@ -14,9 +14,9 @@ Of each width there is
 each with the difference from `plain` on the same rows and images, with its 95 % interval (notes).
 `cost_...` is what the training computes, in trainings of `plain`, by multiply-accumulates: a call
 and its gradient count three, a teacher's call one. `longer` is `plain` for as many iterations as
-cost what `all` costs, since a dearer variant must be worth more than a longer training. The
-classifier and the data are those of the searches; there is one training a variant, so that another
-seed's luck is not in the intervals.
+cost what `all` costs, since a dearer variant must be worth more than a longer training; where both
+cost the same it is left out. The classifier and the data are those of the searches; there is one
+training a variant, so that another seed's luck is not in the intervals.
 """
 
 from collections.abc import Callable, Mapping
@@ -75,6 +75,7 @@ class Found:
         losses: by width, float64 (NUM_ROWS,).
         distances: by width.
         images_per_s: of the training's last report; None where there is none.
+        iterations: of the training.
         cost: of the training, in multiply-accumulates, an image of the batch.
         quality: name of the distance.
     """
@@ -82,6 +83,7 @@ class Found:
     losses: dict[float, np.ndarray]
     distances: dict[float, Replicates]
     images_per_s: float | None
+    iterations: int
     cost: float
     quality: str
 
@@ -100,9 +102,11 @@ def run(config: Config, out: Path, say: Say) -> Report:
             say(f"\n{name}")
             found[name] = _variant(overlay(config, values), out, name, say)
         ratio = found["all"].cost / found["plain"].cost
-        say(f"\nlonger: plain, {ratio:.2f} times the iterations")
-        values = {"train": {"iterations": round(ratio * config.train.iterations)}}
-        found["longer"] = _variant(overlay(config, values), out, "longer", say)
+        iterations = round(ratio * config.train.iterations)
+        if iterations > config.train.iterations:
+            say(f"\nlonger: plain, {iterations:,} iterations")
+            values = {"train": {"iterations": iterations}}
+            found["longer"] = _variant(overlay(config, values), out, "longer", say)
     figures, notes = compare(found)
     asked = {key: value for key, value in flatten(config).items() if key.startswith("train.")}
     about = {"variants": VARIANTS, "data": config.data.name, "steps": config.search.steps, **asked}
@@ -132,7 +136,8 @@ def compare(found: Mapping[str, Found]) -> tuple[dict[str, float], dict[str, Jso
                 "fd_change_ci": list(change.interval()),
             }
         notes[name] = {
-            "widths": of_width, "images_per_s": variant.images_per_s, "quality": variant.quality,
+            "widths": of_width, "iterations": variant.iterations,
+            "images_per_s": variant.images_per_s, "quality": variant.quality,
         }  # fmt: skip
     return figures, notes
 
@@ -193,25 +198,26 @@ def _variant(config: Config, out: Path, name: str, say: Say) -> Found:
             say("scored  ...")
             pixels = torch.from_numpy(data.load_arrays(images.folder)[0])
             losses = losses_by_width(config, run.supernet, pixels)
-            distances = _distances(config, run, chosen)
+            distances = _distances(config, run, chosen, say)
             write_json(path, _scores(losses, distances))
         losses, distances = _read(path)
     return Found(
         losses,
         distances,
         rows[-1].images_per_s if rows else None,
+        config.train.iterations,
         cost_of_iteration(chosen.macs, config.train) * config.train.iterations,
         chosen.quality.name(config.score.num_images),
     )
 
 
 def _distances(
-    config: Config, run: RunDirectory, chosen: setting.Setting
+    config: Config, run: RunDirectory, chosen: setting.Setting, say: Say
 ) -> dict[float, Replicates]:
     grid = setting.space(config).grid
     schedules = [tuple((t, width) for t in grid) for width in config.supernet.widths]
     with scoring_pool(config, chosen) as pool:
-        follow_plan(config, run, chosen, pool)
+        follow_plan(config, run, chosen, pool, say)
         scores = pool.distances(schedules, config.score.noise_seed, config.score.num_images)
     return dict(zip(config.supernet.widths, scores, strict=True))
 
