@@ -9,7 +9,7 @@ from orchestration.formats import Header
 from orchestration.rundir import check_same
 from orchestration.search_sections import Search
 from orchestration.section import show
-from orchestration.weights import check_files, weights_place
+from orchestration.weights import PUBLISHED, check_files, weights_place
 from orchestration.window_formats import WindowHeader
 from orchestration.windows import check_count, check_counts
 
@@ -82,7 +82,7 @@ def describe_training(config: Config) -> list[str]:
 
 
 def describe_features(config: Config, header: Header | WindowHeader) -> list[str]:
-    """A line on what quality is measured by: pretrained features, or CRPS; none on the classifier.
+    """Lines on what quality is measured by: pretrained features, or CRPS; none on the classifier.
 
     Raises:
         ConfigError: a classifier has no labels to learn.
@@ -100,7 +100,16 @@ def describe_features(config: Config, header: Header | WindowHeader) -> list[str
     number = min(header.count, features.num_real or header.count)
     reference = f", against {features.reference}" if features.reference is not None else ""
     fetched = "" if place.exists() else " (to be downloaded)"
-    return [f"features: {place}{fetched}, of {number:,} real images{reference}"]
+    lines = [f"features: {place}{fetched}, of {number:,} real images{reference}"]
+    dimension = PUBLISHED[features.name].dimension
+    few = {"search": config.search.num_images, "score": config.score.num_images}
+    told = [f"{name}.num_images={value:,}" for name, value in few.items() if value < dimension]
+    if told:
+        lines.append(
+            f"note: {' and '.join(told)}: fewer than these features' {dimension:,} dimensions, so"
+            " that distances are too large and tell schedules apart less well"
+        )
+    return lines
 
 
 def describe_search(config: Config) -> list[str]:

@@ -139,14 +139,34 @@ def test_the_search_names_its_stopping_rules(overrides, rules):
     ]
 
 
+@pytest.mark.parametrize(
+    ("searched", "scored", "told"),
+    [
+        (1280, 1280, None),
+        (1279, 1280, "search.num_images=1,279: fewer"),
+        (400, 500, "search.num_images=400 and score.num_images=500: fewer"),
+    ],
+)
+def test_fewer_images_than_dimensions_are_told(searched, scored, told):
+    few = [f"search.num_images={searched}", f"score.num_images={scored}"]
+    header = Header("digits", 1797, (1, 8, 8), ("0", "1"))
+    _, *notes = describe_features(load("features.name=efficientnet", *few), header)
+    if told is None:
+        assert notes == []
+    else:
+        (note,) = notes
+        assert note.startswith(f"note: {told} than these features' 1,280 dimensions")
+
+
 def test_pretrained_features_are_told_and_their_files_looked_at(tmp_path, monkeypatch):
     header = Header("digits", 1797, (1, 8, 8), ("0", "1"))
     assert describe_features(load(), header) == []
-    asked = load("features.name=efficientnet", "features.num_real=500")
+    many = ["search.num_images=2048", "score.num_images=2048"]
+    asked = load("features.name=efficientnet", "features.num_real=500", *many)
     (line,) = describe_features(asked, header)
     assert line.startswith("features: ") and line.endswith(".pth, of 500 real images")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    (line,) = describe_features(load("features.name=inception"), header)
+    (line,) = describe_features(load("features.name=inception", *many), header)
     assert str(tmp_path) in line and line.endswith("(to be downloaded), of 1,797 real images")
     wrong = load("features.name=efficientnet", f"features.reference={tmp_path / 'none.npz'}")
     with pytest.raises(DataError, match="none.npz: No such file"):
