@@ -180,4 +180,4 @@ def _draw_axes(axes: Axes, front: Front) -> None:
         "top", functions=(lambda x: (1 - x / 100) * most, lambda cost: 100 * (1 - cost / most))
     )
     top.set_xlabel(unit.axis)
-    axes.legend(loc="upper left", frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8)

@@ -201,10 +201,11 @@ def landmark(front: Mapping[str, Any]) -> Landmark:
     """
     if "imputers" in front:
         value = front["imputers"]["linear_interpolation"]["crps"]
-        return Landmark(value, f"linear interpolation {value:.3g}", "on the same hidden entries")
+        name = f"linear interpolation {rounded(value)}"
+        return Landmark(value, name, "on the same hidden entries")
     floor, number = front["noise_floor"], front["noise_floor_num_images"]
     explanation = f"real images against other real images, {number:,} each"
-    return Landmark(floor, f"noise floor {floor:.3g}", explanation)
+    return Landmark(floor, f"noise floor {rounded(floor)}", explanation)
 
 
 def counted(front: Front) -> str:
@@ -286,4 +287,10 @@ def percent(share: float) -> str:
 def with_interval(value: float, interval: Sequence[float]) -> str:
     """A value with three digits that count, and its interval: "7.43 [7.21, 7.65]"."""
     low, high = interval
-    return f"{value:.3g} [{low:.3g}, {high:.3g}]"
+    return f"{rounded(value)} [{rounded(low)}, {rounded(high)}]"
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """To so many digits, but never by a power of ten: 0.123, 12.3, 1,234."""
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text else text

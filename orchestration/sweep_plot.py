@@ -134,5 +134,4 @@ def _draw_axes(axes: Axes, title: str) -> None:
     axes.set_xlabel(title)
     axes.set_ylabel(Y_TITLE)
     axes.set_xlim(-2, 101)
-    title = "★ recommended   ··· uniform"
-    axes.legend(loc="upper left", frameon=False, fontsize=8, title=title, title_fontsize=8)
+    axes.legend(frameon=False, fontsize=8, title="★ recommended   ··· uniform", title_fontsize=8)

@@ -13,6 +13,7 @@ from orchestration.members import (
     counted,
     front_members,
     percent,
+    rounded,
 )
 
 NOTHING = "–"
@@ -57,7 +58,7 @@ def front_rows(front: Front, latency: Mapping[str, Latency]) -> list[list[str]]:
 def quality_text(member: Member) -> str:
     """Quality and half the width of its 95 % interval: "8.04 ± 0.32"."""
     low, high = member["quality_ci"]
-    return f"{member['quality']:.3g} ± {(high - low) / 2:.2g}"
+    return f"{rounded(member['quality'])} ± {rounded((high - low) / 2, 2)}"
 
 
 def loss_text(member: Member, baseline: Member) -> str:
@@ -104,7 +105,8 @@ def _landmark_text(front: Front) -> str:
         )
         return f"Without a model, on the same entries: {found}."
     return (
-        f"Noise floor {front['noise_floor']:.3g}: {front['noise_floor_num_images']:,} real images "
+        f"Noise floor {rounded(front['noise_floor'])}: {front['noise_floor_num_images']:,} real"
+        " images "
         "against as many others."
     )
 

@@ -11,6 +11,7 @@ from orchestration.members import (
     all_schedules,
     front_members,
     percent,
+    rounded,
     strip_text,
     widths_of,
     with_interval,
@@ -124,3 +125,6 @@ def test_strip_of_a_long_grid_shows_the_widest_of_each_cell():
 def test_numbers_are_short():
     assert percent(0.5249) == "52 %"
     assert with_interval(7.4321, [7.2149, 7.6501]) == "7.43 [7.21, 7.65]"
+    assert with_interval(1946.1, [999.4, 12345.6]) == "1,946 [999, 12,346]"
+    assert rounded(0.01234) == "0.0123"
+    assert [rounded(value, 2) for value in (36.82, 149.9)] == ["37", "150"]
