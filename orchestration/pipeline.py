@@ -21,7 +21,8 @@ from orchestration.files import canonical_json, read_json, write_bytes
 from orchestration.journal import Journal, has_candidates
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.members import Front, Latency
-from orchestration.plan import follow_plan, read_latency, read_ways, use_ways
+from orchestration.plan import follow_plan, use_ways
+from orchestration.plan_file import read_latency, read_ways
 from orchestration.pool import Pool
 from orchestration.progress import generation_line, training_line
 from orchestration.report import write_pictures

@@ -7,21 +7,25 @@ decides alike, and searches of it go by the same latencies.
 
 import hashlib
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
 from orchestration import stub, ways
 from orchestration.config import Config
-from orchestration.costs import Cost
-from orchestration.errors import DataError, MachineError
+from orchestration.errors import MachineError
 from orchestration.files import Json, canonical_json, read_json, write_json
-from orchestration.machine import gpu_kind
+from orchestration.plan_file import gpu, other_device, read_ways
 from orchestration.pool import Pool
-from orchestration.precision import Difference, difference, is_rough
+from orchestration.precision import (
+    JUDGED_OF_A_WIDTH,
+    Difference,
+    difference,
+    few_of_each_width,
+    is_rough,
+)
 from orchestration.rundir import RunDirectory
-from orchestration.scorer import Steps
 from orchestration.setting import Setting, baseline, execution, space
 from orchestration.step_times import StepTimes
 from orchestration.ways import Way
@@ -31,20 +35,12 @@ FORMAT = "step-plan/1"
 # Images sampled at once where a latency is told.
 NUM_SAMPLES = 16
 
-# bfloat16 is held against float32 on so many uniform schedules of each width: all of them, twice,
-# would cost as much as a short search.
-JUDGED_OF_A_WIDTH = 2
-
 Milliseconds = dict[float, dict[Way, float]]
 Say = Callable[[str], None]
 
 
 def follow_plan(
-    config: Config,
-    run: RunDirectory,
-    chosen: Setting,
-    pool: Pool,
-    say: Say,
+    config: Config, run: RunDirectory, chosen: Setting, pool: Pool, say: Say
 ) -> dict[str, Json]:
     """Has the pool run as the plan says, which is written first where there is none.
 
@@ -78,74 +74,6 @@ def use_plan(config: Config, chosen: Setting, pool: Pool, path: Path) -> None:
     use_ways(config, chosen, pool, found)
 
 
-def other_device(path: Path, hardware: Mapping[str, str | bool]) -> str | None:
-    """How the device that scores differs from that of a plan; None where it does not.
-
-    Only GPUs are told apart, from CPUs and from each other; plans of CPUs don't name them.
-    """
-    plan, found = read_json(path), _gpu(hardware)
-    # Plans used to have the name alone, which is nobody's kind
-    if found.get("gpu_kind") == plan.get("gpu_kind", plan.get("gpu")):
-        return None
-    return f"{path} is of {_device_name(plan)}, but scoring runs on {_device_name(found)}"
-
-
-def _gpu(hardware: Mapping[str, str | bool]) -> dict[str, Json]:
-    """What a plan says of a GPU; nothing of a CPU."""
-    kind = gpu_kind(hardware)
-    return {} if kind is None else {"gpu": hardware["processor"], "gpu_kind": kind}
-
-
-def _device_name(plan: Mapping[str, Json]) -> str:
-    named = (str(plan[key]) for key in ("gpu", "gpu_kind") if key in plan)
-    return f"GPUs ({': '.join(named)})" if "gpu" in plan else "CPUs"
-
-
-def read_ways(path: Path, widths: Collection[float]) -> dict[float, Way]:
-    """The ways of a plan, or of the measured part of one in the cache.
-
-    Raises:
-        DataError: it cannot be read, or is of other widths.
-    """
-    content = read_json(path)
-    try:
-        found = ways.from_json(content["ways"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: expected how each width runs, under 'ways': {error}") from error
-    if found.keys() != set(widths):
-        raise DataError(f"{path}: got widths {sorted(found)}, expected {sorted(widths)}")
-    return found
-
-
-def read_latency(path: Path, widths: Collection[float]) -> Cost | None:
-    """The latency of a schedule by a plan's measurements; None where the plan has none.
-
-    Raises:
-        DataError: the plan cannot be read, or is of other widths.
-    """
-    content = read_json(path)
-    if not isinstance(content, dict) or "beside_ms" not in content:
-        return None
-    try:
-        beside = content["beside_ms"]
-        of_step = {
-            float(width): float(ms) + float(beside["step"])
-            for width, ms in content["latency_ms"].items()
-        }
-        found = Cost("latency", of_step, float(beside["sample"]))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{path}: expected milliseconds under 'latency_ms' and 'beside_ms': {error}"
-        ) from error
-    if found.of_step.keys() != set(widths):
-        raise DataError(
-            f"{path}: got latencies of widths {sorted(found.of_step)}, expected {sorted(widths)}"
-        )
-    if not all(0 < ms < math.inf for ms in found.of_step.values()):
-        raise DataError(f"{path}: got latencies {content['latency_ms']}, expected them above 0")
-    return found
-
-
 def use_ways(config: Config, chosen: Setting, pool: Pool, found: Mapping[float, Way]) -> None:
     """Has every actor run the subnets in these ways."""
     runs = replace(execution(config), ways=dict(found))
@@ -166,7 +94,7 @@ def _plan(
     hardware = pool.one("hardware")
     path = _cached_ways(config, run, chosen, pool, hardware, say)
     latencies = _cached_latencies(config, run, chosen, pool, path)
-    return {**plan, **_gpu(hardware), **read_json(path), **latencies}
+    return {**plan, **gpu(hardware), **read_json(path), **latencies}
 
 
 def _cached_latencies(
@@ -243,7 +171,8 @@ def _measure(
     best = {width: ways.fastest(of_way) for width, of_way in found.items()}
     judged: Difference | None = None
     if score.dtype == "auto" and is_rough(best):
-        schedules = _judged(config)
+        searched = space(config)
+        schedules = few_of_each_width([searched.decode(g) for g in searched.uniform()])
         say(
             f"plan    {len(schedules)} schedules in bfloat16 and in float32, to see what it does"
             " to their qualities ..."
@@ -273,21 +202,6 @@ def _measure(
         },
         "bfloat16_difference": None if judged is None else judged.largest,
     }  # fmt: skip
-
-
-def _judged(config: Config) -> list[Steps]:
-    """Uniform schedules of every width, some with many steps and some with few."""
-    searched = space(config)
-    of_width: dict[float, list[Steps]] = {}
-    for genome in searched.uniform():  # most steps first
-        steps = searched.decode(genome)
-        of_width.setdefault(steps[0][1], []).append(steps)
-    judged = []
-    for i, schedules in enumerate(of_width.values()):  # the baseline first
-        n = len(schedules)
-        places = {(i + k * n // JUDGED_OF_A_WIDTH) % n for k in range(JUDGED_OF_A_WIDTH)}
-        judged += [schedules[place] for place in sorted(places)]
-    return judged
 
 
 def _judged_by(config: Config) -> list[Json]:

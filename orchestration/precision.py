@@ -11,6 +11,9 @@ from orchestration.ways import Way
 HARMLESS = 0.02
 """The largest relative change of a quality that is taken, error bar included."""
 
+JUDGED_OF_A_WIDTH = 2
+"""Schedules of each width that it is judged on: all of them, twice, would cost a short search."""
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -33,6 +36,23 @@ class Difference:
 def is_rough(ways: Mapping[float, Way]) -> bool:
     """Whether any width runs in bfloat16."""
     return any(way.dtype == "bfloat16" for way in ways.values())
+
+
+def few_of_each_width(uniform: Sequence[Steps]) -> list[Steps]:
+    """JUDGED_OF_A_WIDTH of each width, with other numbers of steps from width to width.
+
+    Args:
+        uniform: schedules of one width each, width by width, most steps first.
+    """
+    of_width: dict[float, list[Steps]] = {}
+    for steps in uniform:
+        of_width.setdefault(steps[0][1], []).append(steps)
+    few = []
+    for i, schedules in enumerate(of_width.values()):
+        n = len(schedules)
+        places = {(i + k * n // JUDGED_OF_A_WIDTH) % n for k in range(JUDGED_OF_A_WIDTH)}
+        few += [schedules[place] for place in sorted(places)]
+    return few
 
 
 def difference(

@@ -16,7 +16,8 @@ from orchestration.judge import ensure_judge, judged_setting
 from orchestration.latency import time_schedules
 from orchestration.members import Member
 from orchestration.placement import observe, place
-from orchestration.plan import other_device, read_latency, use_plan
+from orchestration.plan import use_plan
+from orchestration.plan_file import other_device, read_latency
 from orchestration.pool import Pool, start_pool
 from orchestration.results import score_again
 from orchestration.rundir import RunDirectory

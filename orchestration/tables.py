@@ -106,8 +106,7 @@ def _landmark_text(front: Front) -> str:
         return f"Without a model, on the same entries: {found}."
     return (
         f"Noise floor {rounded(front['noise_floor'])}: {front['noise_floor_num_images']:,} real"
-        " images "
-        "against as many others."
+        " images against as many others."
     )
 
 

@@ -15,7 +15,8 @@ from orchestration import machine, stopwatch, training_run
 from orchestration.actors import check_alike
 from orchestration.errors import MachineError
 from orchestration.files import write_json
-from orchestration.plan import other_device, use_plan
+from orchestration.plan import use_plan
+from orchestration.plan_file import other_device
 
 CPU = {"processor": "one", "has_bfloat16": False, "machine": "x86_64", "torch": "2"}
 GPU = {

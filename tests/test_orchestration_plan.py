@@ -10,7 +10,8 @@ from orchestration import config as configs
 from orchestration import setting, ways
 from orchestration.errors import DataError
 from orchestration.execution import Execution
-from orchestration.plan import follow_plan, read_latency
+from orchestration.plan import follow_plan
+from orchestration.plan_file import read_latency
 from orchestration.rundir import RunDirectory
 from orchestration.step_times import StepTimes
 from orchestration.ways import Way
