@@ -1,4 +1,4 @@
-"""What plan.json says, read back: how subnets run, how fast, and on what device it was measured."""
+"""What plan.json says, read back: how subnets run, how fast, on what device it was measured."""
 
 import math
 from collections.abc import Collection, Mapping
