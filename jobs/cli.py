@@ -27,10 +27,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
-from orchestration import signals
+from orchestration import fault_log, signals
 from orchestration.config import Config, load
 from orchestration.errors import ConfigError, MachineError, StepwiseError
-from orchestration.files import write_bytes
 
 Load = Callable[[Path | None, Sequence[str], Path | None], Config]
 
@@ -87,7 +86,10 @@ def run(
     except ConfigError as error:
         return _say(name, error.exit_code, f"error: {error}")
     try:
-        main(_prepare(arguments, default, load))
+        invocation = _prepare(arguments, default, load)
+        main(invocation)
+        if not invocation.dry_run:
+            fault_log.forget(invocation.out)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         return _fail(name, error, arguments)
     if signals.received() is not None:  # and somebody on the way has swallowed the exception
@@ -167,7 +169,7 @@ def _fail(name: str, error: BaseException, arguments: argparse.Namespace) -> int
         traceback.print_exception(error)
     code, line = _judge(error)
     if code == 1 and not arguments.dry_run:
-        line += _keep_traceback(error, arguments.out.expanduser() / "error.log")
+        line += _keep_traceback(error, arguments.out.expanduser())
     return _say(name, code, line)
 
 
@@ -218,9 +220,8 @@ def _has_no_working_directory() -> bool:
     return False
 
 
-def _keep_traceback(error: BaseException, path: Path) -> str:
+def _keep_traceback(error: BaseException, folder: Path) -> str:
     try:
-        write_bytes(path, "".join(traceback.format_exception(error)).encode())
+        return f" (traceback in {fault_log.keep(error, folder)})"
     except MachineError as unwritten:
         return f" (traceback not kept: {unwritten})"
-    return f" (traceback in {path})"

@@ -122,10 +122,18 @@ def _draw_front(axes: Axes, front: Front) -> None:
             _draw_points(axes, [entry.member], "*", 15, FOUND, "recommended")
             quality, (low, high) = entry.member["quality"], entry.member["quality_ci"]
             text = f"{entry.title}\n{with_interval(quality, (low, high))}"
-            _annotate(axes, text, (100 * entry.member["savings"], low), (0, -24), FOUND, "center")
+            saved = 100 * entry.member["savings"]
+            _annotate(axes, text, (saved, low), (0, -24), FOUND, _side_with_room(saved))
     baseline = front["baseline"]
     calls = len(baseline["schedule"]["steps"])
     _draw_points(axes, [baseline], "D", 6.5, INK, f"baseline, {calls} steps")
+
+
+def _side_with_room(saved: float) -> str:
+    """Where a text of some width is held, so that it stays within the axes."""
+    if saved > 85:
+        return "right"
+    return "left" if saved < 15 else "center"
 
 
 def _draw_points(

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import ray
 from ray.actor import ActorHandle
 
-from orchestration import pipeline, telling
+from orchestration import fault_log, pipeline, telling
 from orchestration.actors import await_actors
 from orchestration.cluster import cluster
 from orchestration.files import read_json
@@ -107,6 +107,7 @@ def _tell(run: RunDirectory, child: TrackedRun) -> Front:
     front = read_json(run.front)
     latency = read_json(run.latency) if run.latency.exists() else {}
     telling.track_results(run, front, latency, child)
+    fault_log.forget(run.path)
     return front
 
 

@@ -1,13 +1,12 @@
 """Why some searches of a sweep are not done, while the others go on."""
 
 import logging
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from orchestration import fault_log
 from orchestration.errors import ConfigError, DataError, MachineError, StepwiseError
-from orchestration.files import write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +29,7 @@ class Failures:
         for name in names:
             self.errors.setdefault(name, error)
             if not isinstance(error, StepwiseError):
-                trace = "".join(traceback.format_exception(error))
-                write_bytes(self.folders[name] / "error.log", trace.encode())
+                fault_log.keep(error, self.folders[name])
 
     @contextmanager
     def of(self, names: Sequence[str]) -> Iterator[None]:

@@ -19,6 +19,9 @@ from orchestration.members import (
 NOTHING = "–"
 STAR = "★"
 
+MUCH = 0.1
+"""A share of the baseline's quality."""
+
 
 def front_table(front: Front, latency: Mapping[str, Latency]) -> Table:
     """The baseline and the members by rising savings, all of it re-scored; for rich to print.
@@ -53,6 +56,16 @@ def front_rows(front: Front, latency: Mapping[str, Latency]) -> list[list[str]]:
         name = f"{entry.name} {STAR}" if chosen else entry.name
         rows.append([name, *_cells(entry, front, latency.get(entry.member["key"]))])
     return rows
+
+
+def surely_better(front: Front) -> Member | None:
+    """The best uniform schedule that is better than the baseline by MUCH, beyond its interval.
+
+    A network whose own fewer steps are so much better is no measure of loss.
+    """
+    baseline = front["baseline"]
+    found = [m for m in front["uniform"] if m["delta_ci"][1] < -MUCH * baseline["quality"]]
+    return min(found, key=lambda member: member["quality"], default=None)
 
 
 def quality_text(member: Member) -> str:
@@ -92,6 +105,15 @@ def _caption(front: Front, latency: Mapping[str, Latency]) -> str:
     if front["hypervolume_uniform"]:
         ratio = front["hypervolume"] / front["hypervolume_uniform"]
         sentences.append(f"Hypervolume {ratio:.2f} times that of the uniform schedules.")
+    better = surely_better(front)
+    if better is not None:
+        steps = better["schedule"]["steps"]
+        which = f"{len(steps)} uniform steps at width {steps[0]['width']:g}"
+        how_good = f"{quality_text(better)} ({loss_text(better, front['baseline'])})"
+        sentences.append(
+            f"The baseline is weak: {which} reach {how_good}. To lose nothing against it says"
+            " little; a supernet trained for longer may say more."
+        )
     if unit_of(front).key == "latency_predicted_ms":
         sentences.append(_latency_text(latency))
     return "\n" + " ".join(sentences)

@@ -113,6 +113,16 @@ def test_our_own_fault_leaves_its_traceback_in_a_file(tmp_path, capsys):
     assert "in main" in log.read_text() and log.read_text().endswith("first\nsecond\n")
 
 
+def test_once_the_command_ends_well_the_traceback_is_gone(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert call(raises(ValueError("odd")), "--out", str(out)) == 1
+    assert call(raises(DataError("bad")), "--out", str(out)) == 3
+    assert call(lambda invocation: None, "--out", str(out), "--dry-run") == 0
+    assert (out / "error.log").exists()
+    assert call(lambda invocation: None, "--out", str(out)) == 0
+    assert not (out / "error.log").exists()
+
+
 def test_a_dry_run_writes_not_even_that(tmp_path, capsys):
     out = tmp_path / "run"
     assert call(raises(ValueError("odd")), "--out", str(out), "--dry-run") == 1

@@ -23,7 +23,7 @@ from orchestration.schedule_plot import (
     schedules_figure,
     schedules_png,
 )
-from orchestration.tables import front_table
+from orchestration.tables import front_table, quality_text
 from orchestration.tracked_front import schedule_runs
 from tests.fakes import fake_front, fake_latency, fake_latency_front
 
@@ -252,6 +252,29 @@ def table_text(front, latency):
     console = Console(width=80, record=True, file=StringIO())
     console.print(front_table(front, latency))
     return " ".join(console.export_text().split())
+
+
+def test_the_table_says_where_fewer_uniform_steps_are_far_better_than_the_baseline(front):
+    assert "weak" not in table_text(front, {})
+    tenth = front["baseline"]["quality"] / 10
+    front["uniform"][3]["delta_ci"] = [-5 * tenth, -tenth]  # not beyond doubt
+    front["uniform"][6]["delta_ci"] = [-4 * tenth, -1.1 * tenth]
+    better = front["uniform"][6]
+    steps = better["schedule"]["steps"]
+    said = f"The baseline is weak: {len(steps)} uniform steps at width {steps[0]['width']:g} reach"
+    assert f"{said} {quality_text(better)} (-25.5 ± 14.5 %)." in table_text(front, {})
+
+
+def test_what_is_recommended_is_named_within_the_axes_wherever_it_lies(front):
+    named = front["members"][0]
+    for saved in np.linspace(0, 1, 11):
+        front["recommended"], named["savings"] = named["key"], saved
+        figure = pareto_figure(front)
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        (text,) = (t for t in axes.texts if "saves" in t.get_text())
+        box, room = text.get_window_extent(), axes.bbox
+        assert room.x0 <= box.x0 and box.x1 <= room.x1
 
 
 def test_the_table_of_a_search_for_latency_says_what_savings_are_of_and_how_sure_that_is(front):

@@ -1,0 +1,30 @@
+"""`error.log`: the traceback of a fault of our own, there until the same run ends well."""
+
+import traceback
+from pathlib import Path
+
+from orchestration.files import disk_errors, write_bytes
+
+NAME = "error.log"
+
+
+def keep(error: BaseException, folder: Path) -> Path:
+    """Writes the traceback of `error` into a run directory; returns where it is.
+
+    Raises:
+        MachineError: the disk is full or not writable.
+    """
+    path = folder / NAME
+    write_bytes(path, "".join(traceback.format_exception(error)).encode())
+    return path
+
+
+def forget(folder: Path) -> None:
+    """Removes the traceback of an earlier attempt, if there is one.
+
+    Raises:
+        MachineError: the disk is not writable.
+    """
+    path = folder / NAME
+    with disk_errors(path):
+        path.unlink(missing_ok=True)
