@@ -91,11 +91,13 @@ def _compare_masks(invocation: cli.Invocation) -> None:
         raise DataError(f"no network in {supernet}: expected a folder with its config.json")
     steps = ", ".join(map(str, config.mask.steps))
     print(f"benchmark mask: {steps} steps, {repetitions} seeds, each against evolution")
+    from jobs.benchmarks import mask  # heavy
+
+    mask.check_pairs(config, supernet)
     if invocation.dry_run:
         return
     from rich.console import Console
 
-    from jobs.benchmarks import mask
     from jobs.benchmarks.report import write_report
 
     report = mask.run(config, supernet, invocation.out, repetitions, print)

@@ -42,7 +42,7 @@ def main(invocation: cli.Invocation) -> None:
         supernet = supernet.expanduser().resolve()
         if not (supernet / "config.json").exists():
             raise DataError(f"no network in {supernet}: expected a folder with its config.json")
-    planned = plan(config, invocation.out, trains=False, searches=False)
+    planned = plan(config, invocation.out, trains=False, searches=False, kind="mask")
     steps = ", ".join(map(str, config.mask.steps))
     planned += (
         f"\nmask: {steps} of {config.mask.candidates} steps ({config.mask.form}), weights"
@@ -54,7 +54,7 @@ def main(invocation: cli.Invocation) -> None:
     if invocation.dry_run:
         print(planned)
         return
-    with open_run(invocation.out, config) as run:
+    with open_run(invocation.out, config, kind="mask") as run:
         print(planned)
         from orchestration import telling  # heavy: not before the run is ours
         from orchestration.cluster import cluster

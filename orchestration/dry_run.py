@@ -6,7 +6,7 @@ from orchestration.config import Config
 from orchestration.data import look
 from orchestration.errors import ConfigError
 from orchestration.formats import Header
-from orchestration.rundir import check_same
+from orchestration.rundir import Kind, check_same
 from orchestration.search_sections import Search
 from orchestration.section import show
 from orchestration.weights import PUBLISHED, check_files, weights_place
@@ -42,14 +42,17 @@ def check_network(
         raise ConfigError(f"network: {error}{_remedy(config, height)}") from error
 
 
-def check_features(config: Config, header: Header | WindowHeader) -> None:
+def check_features(
+    config: Config, header: Header | WindowHeader, *, searches: bool = True
+) -> None:
     """Raises ConfigError where quality can't be told of these data.
 
     That is where the features need labels and the data have none, or where there are too few
-    images; or, of time series, where there are not as many windows as are asked for.
+    images; or, of time series, where there are not as many windows as are asked for, by a search
+    too if there is to be one.
     """
     if isinstance(header, WindowHeader):
-        check_counts(config, header)
+        check_counts(config, header, searches=searches)
         return
     num_classes = len(header.labels or ())
     if config.features.name == "classifier" and num_classes < 2:
@@ -126,14 +129,16 @@ def describe_search(config: Config) -> list[str]:
     ]
 
 
-def plan(config: Config, out: Path, *, trains: bool, searches: bool) -> str:
-    """The plan of a command, a line each stage.
+def plan(
+    config: Config, out: Path, *, trains: bool, searches: bool, kind: Kind = "search"
+) -> str:
+    """The plan of a command, a line each stage; `kind` is that of its run directory.
 
     Raises:
         ConfigError: the run directory holds another run, or the network can't be built.
         DataError: the data are not there.
     """
-    check_same(out, config)
+    check_same(out, config, kind)
     lines = [f"run directory: {out}" + (" (there: resumes)" if out.exists() else "")]
     if not (searches and config.score.scorer == "stub"):
         header, odd = look(config.data)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from diffusers import UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from orchestration.checkpoints import build_supernet, save_supernet
 from orchestration.config import Config
@@ -51,14 +51,40 @@ def ensure_known(folder: Path, target: Path, config: Config) -> Path:
             f"{folder / CONFIG}: {_line(error)}; expected what UNet2DModel can be built from"
         ) from error
     try:
-        supernet.full.load_state_dict(load_file(weights))
+        with safe_open(weights, framework="pt"):
+            pass
     except SafetensorError as error:
         raise DataError(f"{weights} is damaged: {_line(error)}; expected safetensors") from error
-    except RuntimeError as error:
+    try:
+        supernet.full.load_state_dict(_weights(folder))
+    except UNBUILT as error:
         raise DataError(f"{weights} does not fit {CONFIG}: {_line(error)}") from error
     meta = {**trained_on(config, None), "origin": origin}
     save_supernet(target, supernet.eval(), network, meta)
     return target
+
+
+def check_foreign(folder: Path) -> None:
+    """Raises DataError where a foreign network's files say that `ensure_known` would refuse it."""
+    _description(folder)
+    weights = folder / SAFETENSORS_WEIGHTS_NAME
+    if not weights.exists():
+        raise DataError(f"no {weights}: expected the network's weights")
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    """By the names that diffusers gives them today: it renames what older versions have saved.
+
+    Raises:
+        ValueError: weights are missing, or there are others.
+    """
+    network, about = UNet2DModel.from_pretrained(
+        folder, use_safetensors=True, output_loading_info=True, local_files_only=True
+    )
+    for kind in ("missing_keys", "unexpected_keys"):
+        if about[kind]:
+            raise ValueError(f"{kind.replace('_', ' ')} {', '.join(sorted(about[kind]))}")
+    return network.state_dict()
 
 
 def _description(folder: Path) -> dict[str, Json]:

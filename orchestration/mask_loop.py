@@ -155,10 +155,7 @@ class MaskTraining:
         total, count, evaluations = sums[-3:].tolist()
         loss = total / max(count, 1.0)
         if not math.isfinite(loss):
-            raise Diverged(
-                f"learning a mask diverged: the loss is {loss} at iteration {self.iteration};"
-                " expected a number: lower train.learning_rate"
-            )
+            raise Diverged(self._no_number(loss))
         self.learner.curve.add(sums[:-3].view(2, -1))
         self.evaluations += int(evaluations)
         for _ in range(self._updates_due()):
@@ -227,6 +224,17 @@ class MaskTraining:
     @property
     def _is_v(self) -> bool:
         return self.config.diffusion.prediction == "v_prediction"
+
+    def _no_number(self, loss: float) -> str:
+        if self.learns:
+            return (
+                f"learning a mask diverged: the loss is {loss} at iteration {self.iteration};"
+                " expected a number: lower train.learning_rate"
+            )
+        return (
+            f"the network of --supernet predicts no numbers on these data (its loss is {loss});"
+            " expected one that does, on the chain of diffusion.*"
+        )
 
     def _updates_due(self) -> int:
         """Steps of s after the present iteration."""

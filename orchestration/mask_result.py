@@ -73,6 +73,10 @@ def result(
             config, schedule, distinct, supernet, run, config.score.num_images, run.plan, say
         )
         of_steps = dict(zip(distinct, members, strict=True))
+        most = of_steps[full.steps]["macs"]
+        for member in members:  # against all steps, not against the learned ones
+            member["savings"] = 1 - member["macs"] / most
+            del member["savings_uniform"]
         scored = {
             name: {
                 **of_steps[s.steps],

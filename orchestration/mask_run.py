@@ -12,7 +12,7 @@ from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
-from orchestration.foreign import ensure_known
+from orchestration.foreign import check_foreign, ensure_known
 from orchestration.formats import Header
 from orchestration.mask_fit import learn
 from orchestration.mask_plan import calls_each, make_chain, plan_budgets
@@ -40,7 +40,7 @@ def check(config: Config, supernet: Path | None) -> None:
         DataError: the data or the network are missing.
     """
     header = data.headers(config.data)
-    check_features(config, header)
+    check_features(config, header, searches=False)
     check_images(config, header)
     make_chain(config)
     budgets = plan_budgets(config, _num_training(header))
@@ -56,6 +56,8 @@ def check(config: Config, supernet: Path | None) -> None:
         _check_scratch(config, header)
     elif (supernet / MANIFEST).exists():
         _check_network(config, supernet, header)
+    else:
+        check_foreign(supernet)
 
 
 def network_of(run: RunDirectory, supernet: Path | None) -> Path:
@@ -83,7 +85,7 @@ def learn_masks(
         DataError: an artifact is missing or damaged.
     """
     images = data.prepare(config.data, run.cache, say)
-    check_features(config, images.header)
+    check_features(config, images.header, searches=False)
     check_images(config, images.header)
     num_training = _num_training(images.header)
     chain, budgets = make_chain(config), plan_budgets(config, num_training)

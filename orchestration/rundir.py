@@ -1,13 +1,15 @@
 """A run directory: where each thing of a run lies, and who may write to it.
 
-Only the process that holds its lock writes. The effective configuration is written first and held
-against that of every later command, so that a directory never mixes two runs.
+Only the process that holds its lock writes. The effective configuration is written first, and what
+kind of run it is, and held against those of every later command, so that a directory never mixes
+two runs.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from orchestration.config import Config, changes, load, to_yaml
 from orchestration.errors import ConfigError
@@ -15,6 +17,10 @@ from orchestration.files import lock, write_bytes
 
 PICTURES = ("pareto.png", "pareto.html", "schedules.png", "samples.png")
 """What is drawn of a finished search."""
+
+Kind = Literal["search", "mask"]
+"""Training and searching share a directory; a mask has its own, for its network and its schedules
+would take the place of theirs."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,11 @@ class RunDirectory:
     def config(self) -> Path:
         """The effective configuration."""
         return self.path / "config.yaml"
+
+    @property
+    def kind(self) -> Path:
+        """Which kind of run it is."""
+        return self.path / ".kind"
 
     @property
     def plan(self) -> Path:
@@ -82,7 +93,7 @@ class RunDirectory:
 
 @contextmanager
 def open_run(
-    path: Path, config: Config, shared: Path | None = None
+    path: Path, config: Config, shared: Path | None = None, kind: Kind = "search"
 ) -> Iterator[RunDirectory]:
     """Locks a run directory, makes it where it is missing, and saves the configuration.
 
@@ -90,22 +101,28 @@ def open_run(
 
     Raises:
         MachineError: another process is at work in it, or it can't be written.
-        ConfigError: it holds a run of another configuration.
+        ConfigError: it holds a run of another configuration or kind.
     """
     run = RunDirectory(path, shared)
     with lock(path / ".lock"):
-        check_same(path, config)
+        check_same(path, config, kind)
+        write_bytes(run.kind, kind.encode())
         write_bytes(run.config, to_yaml(config).encode())
         yield run
 
 
-def check_same(path: Path, config: Config) -> None:
-    """Raises ConfigError where a run directory holds a run of another configuration.
+def check_same(path: Path, config: Config, kind: Kind = "search") -> None:
+    """Raises ConfigError where a run directory holds a run of another configuration or kind.
 
     Values that change no bit of it, such as where it happens, may differ.
     """
-    held = RunDirectory(path).config
-    different = changes(load(held), config) if held.exists() else []
+    run = RunDirectory(path)
+    if not run.config.exists():
+        return
+    held = run.kind.read_text() if run.kind.exists() else kind  # of before kinds were noted
+    if held != kind:
+        raise ConfigError(f"{path} holds a {held} run: expected another --out for a {kind} run")
+    different = changes(load(run.config), config)
     if different:
         raise ConfigError(
             f"{path} holds a run with other values of {', '.join(different)}:"

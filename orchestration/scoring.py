@@ -149,7 +149,7 @@ def score_schedules(
     widths = {width for steps in schedules for _, width, *_ in steps}
     compatibility.check_fits(supernet, chain, widths)
     images = data.prepare(config.data, run.cache)
-    check_features(config, images.header)
+    check_features(config, images.header, searches=False)
     check_number(num_images, images.header)
     compatibility.check_imputes(supernet, config.data.is_windows)
     compatibility.check_data(supernet, images.header)

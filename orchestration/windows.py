@@ -108,11 +108,14 @@ def load_part(folder: Path, name: str) -> Part:
     return Part(values, tuple(manifest["names"][name]), hidden)
 
 
-def check_counts(config: Config, header: WindowHeader) -> None:
-    """ConfigError where candidates, or the front, are to be judged by more windows than exist."""
-    for key, number, part in (
+def check_counts(config: Config, header: WindowHeader, *, searches: bool = True) -> None:
+    """ConfigError where the front, or candidates of a search, are judged by more than exist."""
+    candidates = (
         ("search.num_images", config.search.num_images, "validation"),
         ("search.max_images", config.search.max_images, "validation"),
+    )
+    for key, number, part in (
+        *(candidates if searches else ()),
         ("score.num_images", config.score.num_images, "test"),
     ):
         if number is not None:

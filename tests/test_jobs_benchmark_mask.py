@@ -13,8 +13,10 @@ from jobs.benchmarks.timestep_evolution import FINALISTS, POPULATION, Evolution,
 from models.diffusion import noise_levels
 from orchestration import config as configs
 from orchestration.errors import DataError
+from orchestration.files import MANIFEST, sha256_of, write_json
 from orchestration.mask_plan import Chain
 from orchestration.mask_rounds import winner
+from orchestration.rundir import open_run
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
@@ -112,6 +114,40 @@ def test_figures_by_hand():
     console = Console(width=80, record=True)
     console.print(mask.mask_table(Report("mask", figures, [], {"pairs": pairs})))
     assert "(-0.6, -0.4)" in console.export_text()
+
+
+def test_literal_masks_have_no_elbo_optimum_to_be_better_than():
+    pairs = [versus(10, 0, 3.0, 2.0, 1.5)]
+    del pairs[0]["scored"]["elbo optimum"]
+    figures, _ = mask.compare(pairs)
+    assert figures["better_than_even_10"] == 1
+    assert not any("elbo" in name for name in figures)
+
+
+def test_what_has_been_learned_is_no_known_spacing():
+    pair = versus(10, 0, 3.0, 2.0, 1.5)
+    pair["scored"]["likeliest"] = pair["scored"]["learned"]
+    pair["scored"]["quadratic"]["quality"] = 3.7
+    pair["scored"]["late 0.6"]["quality"] = 3.85
+    console = Console(width=80, record=True)
+    console.print(mask.mask_table(Report("mask", {}, [], {"pairs": [pair]})))
+    (row,) = (line for line in console.export_text().splitlines() if "100" in line)
+    cells = [cell.strip() for cell in row.split("│")]
+    assert cells[4:8] == ["9", "3.7", "3", "2"]  # even, known, learned, evolved
+
+
+def test_numbers_of_another_network_are_not_passed_off_as_this_ones(tmp_path):
+    config = mask.pair_config(
+        configs.load(None, ["search.budget=1", "mask.steps=[10]"]), 10, 0
+    )
+    supernet = tmp_path / "supernet"
+    write_json(supernet / MANIFEST, {"files": {}})
+    with open_run(tmp_path / "out" / "10-0", config, kind="mask") as run:
+        write_json(run.path / "versus.json", {"network": sha256_of(supernet / MANIFEST), "a": 1})
+    assert mask._pair(config, supernet, tmp_path / "out", print)["a"] == 1
+    write_json(supernet / MANIFEST, {"files": {"other": ""}})
+    with pytest.raises(DataError, match="tells of another network than .*: expected another --o"):
+        mask._pair(config, supernet, tmp_path / "out", print)
 
 
 def test_every_pair_has_a_noise_of_its_own():

@@ -176,8 +176,9 @@ def test_a_search_leaves_what_the_contract_says(golden_stub):
     path, found = golden_stub
     assert (found.returncode, found.stderr) == (0, "")
     assert set(contents(path)) == {
-        ".lock", "config.yaml", "plan.json", "journal.jsonl", "candidates.parquet", "front.json",
-        "tracking.json", *(f"schedules/{p.name}" for p in (path / "schedules").iterdir()),
+        ".kind", ".lock", "config.yaml", "plan.json", "journal.jsonl", "candidates.parquet",
+        "front.json", "tracking.json",
+        *(f"schedules/{p.name}" for p in (path / "schedules").iterdir()),
     }  # fmt: skip
     front = json.loads((path / "front.json").read_text())
     assert (path / "front.json").read_bytes() == canonical_json(front)

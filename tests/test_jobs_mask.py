@@ -62,6 +62,8 @@ def test_a_mask_is_learned_with_its_network(scratch):
         assert set(entry["scored"]) >= {
             "learned", "even", "quadratic", "late 0.5", "even, literal", "likeliest",
         }  # fmt: skip
+        saved = {name: scored["savings"] for name, scored in entry["scored"].items()}
+        assert saved["full"] == 0 and saved["learned"] == 1 - entry["num_steps"] / 20
     table = pq.read_table(out / "s.parquet").to_pandas()
     last = table[table["updates"] == 12 * 30]
     assert (table[table["updates"] == 0]["s"] == 1).all() and len(last) == 20

@@ -5,20 +5,21 @@ import json
 import pytest
 import torch
 from diffusers import UNet2DModel
+from safetensors.torch import load_file, save_file
 
 from orchestration import config as configs
 from orchestration.checkpoints import load_supernet
 from orchestration.errors import DataError
-from orchestration.foreign import ensure_known
+from orchestration.foreign import check_foreign, ensure_known
 
 CONFIG = configs.load(None, ["search.budget=1"])
 
 
-def saved(folder, seed):
+def saved(folder, seed, down="DownBlock2D"):
     torch.manual_seed(seed)
     network = UNet2DModel(
         sample_size=8, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4,
-        block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+        block_out_channels=(8,), down_block_types=(down,), up_block_types=("UpBlock2D",),
     ).eval()  # fmt: skip
     network.save_pretrained(folder)
     return network
@@ -33,6 +34,46 @@ def test_it_says_what_it_said_elsewhere(tmp_path):
     torch.testing.assert_close(found(x, t).sample, network(x, t).sample)
     assert ensure_known(tmp_path / "a", known, CONFIG) == known
     assert ensure_known(known, tmp_path / "other", CONFIG) == known  # one of ours by now
+
+
+OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+
+
+@torch.no_grad()
+def test_weights_under_the_names_of_older_diffusers_are_the_same(tmp_path):
+    """As those of Google's ddpm-* are."""
+    network = saved(tmp_path / "a", 0, "AttnDownBlock2D")
+    path = tmp_path / "a" / "diffusion_pytorch_model.safetensors"
+    renamed = {}
+    for name, tensor in load_file(path).items():
+        for new, old in OLD_NAMES.items():
+            name = name.replace(f".{new}.", f".{old}.")
+        renamed[name] = tensor
+    assert renamed.keys() != load_file(path).keys()
+    save_file(renamed, path)
+    known = ensure_known(tmp_path / "a", tmp_path / "known", CONFIG)
+    found = load_supernet(known).full.state_dict()
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(found[name], tensor), name
+
+
+def test_a_weight_that_is_missing_is_named(tmp_path):
+    saved(tmp_path / "a", 0)
+    path = tmp_path / "a" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if k != "conv_in.bias"}, path)
+    with pytest.raises(DataError, match="does not fit config.json: missing keys conv_in.bias"):
+        ensure_known(tmp_path / "a", tmp_path / "known", CONFIG)
+
+
+def test_what_its_files_tell_is_told_before_any_work(tmp_path):
+    saved(tmp_path / "a", 0)
+    check_foreign(tmp_path / "a")
+    (tmp_path / "a" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(DataError, match="no .*safetensors: expected the network's weights"):
+        check_foreign(tmp_path / "a")
+    (tmp_path / "a" / "config.json").write_text('{"_class_name": "UNet1DModel"}')
+    with pytest.raises(DataError, match="got _class_name 'UNet1DModel'"):
+        check_foreign(tmp_path / "a")
 
 
 def test_another_network_is_not_taken_for_the_first(tmp_path):

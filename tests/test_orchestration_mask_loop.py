@@ -1,5 +1,7 @@
 """Learning a mask in this process, without Ray."""
 
+import math
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from orchestration.errors import ConfigError
 from orchestration.mask_batches import second_moment
 from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import plan_budgets
+from orchestration.training_loop import Diverged
 from orchestration.training_network import network_arguments
 from search_spaces.spacing import known_grids, nearest
 
@@ -119,6 +122,18 @@ def test_where_weights_learn_images_are_mirrored_as_in_training():
     shares = torch.stack(found).double()
     assert abs(shares.mean() - 0.5) < 4 * 0.5 / 128**0.5
     assert len({tuple(row.tolist()) for row in found}) == 8
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [("scratch", "lower train.learning_rate"), ("frozen", "the network of --supernet predic")],
+)
+def test_a_network_that_predicts_no_number_is_told_by_what_can_be_done(weights, expected):
+    run = training(load(f"mask.weights={weights}", "train.iterations=4"))
+    with torch.no_grad():
+        next(run.network.parameters()).fill_(math.nan)
+    with pytest.raises(Diverged, match=expected):
+        run.step()
 
 
 def test_a_frozen_network_is_judged_on_the_images_as_they_are():

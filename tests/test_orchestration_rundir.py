@@ -60,6 +60,20 @@ def test_other_values_are_refused_by_name_and_change_nothing(tmp_path):
         pass  # and the lock was let go of
 
 
+def test_a_mask_and_a_search_never_share_one(tmp_path):
+    """Or the mask's network and schedules would take the place of the search's, and back."""
+    with open_run(tmp_path / "a", load(), kind="mask"), open_run(tmp_path / "b", load()):
+        pass
+    for name, kind, held in (("a", "search", "mask"), ("b", "mask", "search")):
+        with (
+            pytest.raises(ConfigError, match=f"holds a {held} run: expected another --out"),
+            open_run(tmp_path / name, load(), kind=kind),
+        ):
+            raise AssertionError("it was opened")
+    with open_run(tmp_path / "a", load(), kind="mask"):
+        pass
+
+
 def test_one_at_a_time(tmp_path):
     with open_run(tmp_path / "run", load()):
         for _ in range(2):

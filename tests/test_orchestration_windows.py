@@ -151,6 +151,7 @@ def test_more_windows_than_there_are(table):
             ConfigError, match=rf"{key}.num_images: got 7, expected at most 6, the {part} windows"
         ):
             check_features(config(table, f"{key}.num_images=7"), header)
+    check_features(config(table, "search.num_images=7"), header, searches=False)  # as of masks
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,14 @@ from jobs.benchmarks.timestep_evolution import Evolution, evolve, num_images
 from orchestration import data, telling
 from orchestration.cluster import cluster
 from orchestration.config import Config, overlay
-from orchestration.errors import ConfigError
-from orchestration.files import Json, read_json, write_json
+from orchestration.errors import ConfigError, DataError
+from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import ensure_known
 from orchestration.mask_plan import calls_each, make_chain
 from orchestration.mask_refine import most_images, read_rounds, scores
 from orchestration.mask_result import schedule_of
 from orchestration.mask_rounds import Round, winner
-from orchestration.mask_run import learn_masks
+from orchestration.mask_run import NETWORK, check, learn_masks
 from orchestration.rundir import RunDirectory, open_run
 from orchestration.scoring import score_schedules
 from search_spaces.schedule import StepSchedule
@@ -46,9 +46,24 @@ from search_spaces.schedule import StepSchedule
 TIMES = 10
 VERSUS, GENERATIONS = "versus.json", "evolution.json"
 BETTER_THAN = ("even", "quadratic", "elbo optimum")
+LEARNED = ("learned", "evolved", "full", "likeliest", "elbo optimum")
+"""What is not among the known spacings: it goes by rewards, or by the network's errors."""
 
 Say = Callable[[str], None]
 Versus = Mapping[str, Json]
+
+
+def check_pairs(config: Config, supernet: Path) -> None:
+    """Refuses what `run` would, as far as headers tell.
+
+    Raises:
+        ConfigError: the weights are to learn, calls don't suffice, or settings don't go together.
+        DataError: the data or the network are missing.
+    """
+    if config.mask.weights != "frozen":
+        raise ConfigError(f"mask.weights: got {config.mask.weights}, expected frozen")
+    for k in config.mask.steps:
+        check(pair_config(config, k, 0), supernet)
 
 
 def run(config: Config, supernet: Path, out: Path, repetitions: int, say: Say) -> Report:
@@ -62,10 +77,9 @@ def run(config: Config, supernet: Path, out: Path, repetitions: int, say: Say) -
         say: takes lines of progress.
 
     Raises:
-        ConfigError: the weights are to learn.
+        ConfigError, DataError: as `check_pairs`; what is there tells of another network.
     """
-    if config.mask.weights != "frozen":
-        raise ConfigError(f"mask.weights: got {config.mask.weights}, expected frozen")
+    check_pairs(config, supernet)
     found = []
     with cluster(config):
         for seed in range(repetitions):
@@ -97,7 +111,7 @@ def compare(found: Sequence[Versus]) -> tuple[dict[str, float], dict[str, Json]]
         differences = np.array([each["difference"] for each in of_k])
         figures[f"difference_{k}"] = float(differences.mean())
         figures[f"within_{k}"] = float(np.mean([each["difference_ci"][0] <= 0 for each in of_k]))
-        for name in BETTER_THAN:
+        for name in (name for name in BETTER_THAN if name in of_k[0]["scored"]):
             low = [each["scored"][name]["delta_ci"][0] for each in of_k]
             figures[f"better_than_{_word(name)}_{k}"] = float(np.mean(np.array(low) > 0))
         for name in of_k[0]["scored"]:
@@ -116,7 +130,7 @@ def _word(name: str) -> str:
 
 
 def mask_table(report: Report) -> Table:
-    """A row for each number of steps (K) and seed; `known` is the best that needs no learning."""
+    """A row for each number of steps (K) and seed; `known` is the best that learns nothing."""
     pairs = report.notes["pairs"]
     name = pairs[0]["quality"]
     table = Table(title=f"{name}: learned against evolved with {TIMES} x the network calls")
@@ -125,7 +139,7 @@ def mask_table(report: Report) -> Table:
     table.add_column("difference", justify="right", no_wrap=True)
     for each in pairs:
         scored = {key: value["quality"] for key, value in each["scored"].items()}
-        known = min(v for key, v in scored.items() if key not in ("learned", "evolved", "full"))
+        known = min(v for key, v in scored.items() if key not in LEARNED)
         low, high = each["difference_ci"]
         qualities = (scored["even"], known, scored["learned"], scored["evolved"])
         table.add_row(
@@ -138,15 +152,20 @@ def mask_table(report: Report) -> Table:
 
 def _pair(config: Config, supernet: Path, out: Path, say: Say) -> Versus:
     (k,), seed = config.mask.steps, config.mask.seed
-    with open_run(out / f"{k}-{seed}", config, out) as run:
+    with open_run(out / f"{k}-{seed}", config, out, "mask") as run:
         path = run.path / VERSUS
+        network = ensure_known(supernet, run.path / NETWORK, config)
+        asked = sha256_of(network / MANIFEST)
         if not path.exists():
             with telling.tracked(config, run, "mask") as track:
                 learned = learn_masks(config, run, supernet, track, say)
-            network = ensure_known(supernet, run.path / "network", config)
             generations = _evolved(config, run, network, TIMES * learned["evaluations"], say)
-            write_json(path, _scored(config, run, network, learned, generations, say))
-        return read_json(path)
+            scored = _scored(config, run, network, learned, generations, say)
+            write_json(path, {"network": asked, **scored})
+        found = read_json(path)
+    if found.get("network") != asked:
+        raise DataError(f"{path} tells of another network than {supernet}: expected another --out")
+    return found
 
 
 def _evolved(
