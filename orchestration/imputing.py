@@ -6,12 +6,14 @@ function of (seed, window, sample). Windows without gaps are not sampled.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from models.windows import Panel
@@ -25,6 +27,7 @@ from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.setting import sampler_of
 from orchestration.supernet_description import read_description, windows_of
 from orchestration.supernet_source import SupernetSource
+from orchestration.table_files import with_column
 from orchestration.window_plot import WindowPicture
 from search_spaces.schedule import StepSchedule
 
@@ -55,13 +58,13 @@ class Filled:
     """What was put into the gaps of a table.
 
     Args:
-        table: the table, medians in its gaps; all other columns as they were.
+        table: the table, medians in its gaps; all other cells as they were.
         gaps: a row for each gap that was filled: time as in the table (or the row's number),
             variable, and a column a quantile.
         picture: PNG of the window with the most gaps; None where there are none.
     """
 
-    table: pd.DataFrame
+    table: pa.Table
     gaps: pd.DataFrame
     picture: bytes | None
 
@@ -129,7 +132,7 @@ def fill(
     values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
     prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)
     wanted = np.isnan(values) & np.isin(imputer.variables, known)
-    times = _times(table, time_column)
+    times = _times(table)
     starts = _starts(wanted, imputer.length)
     quantiles = np.full((len(QUANTILES), *values.shape), np.nan)
     busiest, picture = 0, None
@@ -222,12 +225,12 @@ def _picture(
     )
 
 
-def _times(table: TimeTable, time_column: str | None) -> pd.Index:
+def _times(table: TimeTable) -> pd.Index:
     """Of each row of the grid its time as the table has it, or would; its number without one."""
-    if time_column is None:
+    if table.times is None:
         return table.values.index
     places = np.arange(len(table.values))
-    times = table.raw[time_column].set_axis(table.rows).reindex(places)
+    times = table.times.set_axis(table.rows).reindex(places)
     missing = ~np.isin(places, table.rows)
     times.loc[missing] = as_in(times, table.values.index[missing])
     return pd.Index(times)
@@ -240,19 +243,33 @@ def _filled_table(
     variables: Sequence[str],
     wanted: np.ndarray,
     quantiles: np.ndarray,
-) -> pd.DataFrame:
-    """The table on its grid of times, in its own columns."""
-    raw = table.raw.set_axis(table.rows).reindex(np.arange(len(wanted)))
+) -> pa.Table:
+    """The table on its grid of times, in its own columns; rows that are new have empty cells."""
+    from_rows = np.full(len(wanted), -1)
+    from_rows[table.rows] = np.arange(len(table.rows))
+    filled = table.raw.take(pa.array(from_rows, mask=from_rows < 0))
     if time_column is not None:
-        raw[time_column] = times
-    names: Mapping[str, object] = {str(name): name for name in raw.columns}
+        place = table.places[time_column]
+        field = filled.schema.field(place)
+        filled = filled.set_column(place, field, pa.Array.from_pandas(times, type=field.type))
     middle = quantiles[QUANTILES.index(0.5)]
     for k, variable in enumerate(variables):
         if wanted[:, k].any():
-            column = table.values[variable].to_numpy(copy=True)
-            column[wanted[:, k]] = middle[wanted[:, k], k]
-            raw[names[variable]] = column
-    return raw.reset_index(drop=True)
+            place = table.places[variable]
+            was, values = filled.column(place), table.values[variable].to_numpy()
+            column = _filled_column(was, values, wanted[:, k], middle[:, k])
+            filled = with_column(filled, place, column)
+    return filled
+
+
+def _filled_column(
+    was: pa.ChunkedArray, values: np.ndarray, wanted: np.ndarray, medians: np.ndarray
+) -> pa.ChunkedArray | pa.Array:
+    """A variable with medians where they are wanted; text stays text, all else is float64."""
+    if not (pa.types.is_string(was.type) or pa.types.is_large_string(was.type)):
+        return pa.array(np.where(wanted, medians, values))
+    texts = pa.array([repr(median) for median in medians.tolist()], was.type)
+    return pc.if_else(pa.array(wanted), texts, was)
 
 
 def _gap_rows(

@@ -1,9 +1,13 @@
 """Filling a table in this process, by networks that were trained with a mask."""
 
+import csv
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from test_jobs_impute import own_table
@@ -32,6 +36,12 @@ TINY = (
     "train.warmup_iterations=1", "mask.candidates=10", "mask.steps=[3]", "mask.masks=4",
     "mask.updates=3", "mask.reward=elbo",
 )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    """The folder of a network of warm, cold and press, and a schedule."""
+    return learned(folder, folder / "trained", load(folder, "mask.weights=scratch"))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,8 @@ def test_a_network_that_learned_with_a_mask_fills_a_table(folder, tmp_path, form
     header = prepare(config.data, folder / "cache", lambda line: None).header
     assert imputer.variables == header.variables == ("warm", "cold", "press")
     assert (imputer.mean == header.mean).all() and (imputer.std == header.std).all()
-    was, now = own_table()[40:60], found.table
+    was, now = own_table()[40:60], found.table.to_pandas()
+    now["press"] = now["press"].astype(float)  # of a CSV it is text
     assert now["press"].notna().all() and len(now) == 23  # three rows were missing
     there = was["press"].notna()
     np.testing.assert_array_equal(now["press"][was.index[there] - 40], was["press"][there])
@@ -89,7 +100,7 @@ def test_so_does_one_that_was_tuned_with_it(folder, tmp_path):
     before, _ = learned(folder, tmp_path / "scratch", config)
     tuned = load(folder, "mask.weights=tuned", "mask.evaluations=64")
     after, schedule = learned(folder, tmp_path / "tuned", tuned, before)
-    assert filled(folder, after, schedule)[1].table["warm"].notna().all()
+    assert "" not in filled(folder, after, schedule)[1].table["warm"].to_pylist()
     metas = [read_description(of_one)["meta"] for of_one in (before, after)]
     assert metas[0] == metas[1] and set(metas[0]["windows"]) == {
         "name", "variables", "mean", "std"
@@ -130,7 +141,73 @@ def test_gaps_are_told_in_the_tables_own_time(folder, tmp_path, monkeypatch, kin
     if column is not None:
         write_table(tmp_path / "quantiles.parquet", found.gaps)
         gaps = pd.read_parquet(tmp_path / "quantiles.parquet")
-        joined = found.table.merge(gaps, left_on=column, right_on="time")
+        joined = found.table.to_pandas().merge(gaps, left_on=column, right_on="time")
         assert len(joined) == len(found.gaps) == 4
         of_warm = joined[joined["variable"] == "warm"]
         np.testing.assert_array_equal(of_warm["warm"], of_warm["q50"])
+
+
+def written(trained, file, time_column, out):
+    """A table as it is filled and written, in the folder `out`."""
+    supernet, schedule = trained
+    table = read_table(file, time_column)
+    imputer = read_imputer(supernet, schedule)
+    found = fill(imputer, schedule, table, time_column, 3, 0, lambda line: None)
+    out.mkdir()
+    write_table(out / file.name, found.table)
+    return out / file.name
+
+
+def test_cells_of_a_csv_that_are_not_filled_stay_the_texts_they_were(trained, tmp_path):
+    lines = [
+        "time,station,flag,note,count,warm,press",
+        '2020-01-01 00:00,007,true,"a, b",5,1.50,1e3',
+        "2020-01-01 02:00,008,false,,6,0.1000000000000000055511151231257827,--",
+        "2020-01-01 03:00,009,TRUE,NA,7,NULL,1000",
+    ]
+    (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")
+    found = written(trained, tmp_path / "own.csv", "time", tmp_path / "out").read_text()
+    head, *rows = found.splitlines()
+    assert head == lines[0] and len(rows) == 4
+    gaps = {1: (5, 6), 2: (6,), 3: (5,)}  # of each row, the cells with medians
+    texts = [lines[1], "2020-01-01 01:00,,,,,,", lines[2], lines[3]]
+    for number, (row, text) in enumerate(zip(rows, texts, strict=True)):
+        cells, was = (next(csv.reader([line])) for line in (row, text))
+        for place, (cell, before) in enumerate(zip(cells, was, strict=True)):
+            if place in gaps.get(number, ()):
+                assert np.isfinite(float(cell)) and cell == repr(float(cell))
+            else:
+                assert cell == before
+
+
+def test_columns_of_a_parquet_that_are_not_filled_keep_their_types(trained, tmp_path):
+    hours = pd.to_datetime(["2020-01-01 00:00", "2020-01-01 02:00", "2020-01-01 03:00"])
+    own = pa.table(
+        {
+            "time": pa.array(hours, pa.timestamp("ms", "Europe/Berlin")),
+            "count": pa.array([2**62 + 1, 2, None], pa.int64()),
+            "flag": pa.array([True, False, True]),
+            "kind": pa.array(["a", "b", "a"]).dictionary_encode(),
+            "warm": pa.array([20, None, 21], pa.int32()),
+        }
+    )
+    frame = own.to_pandas().astype({"warm": "Int32"})  # so that the file tells pandas of it
+    own = own.replace_schema_metadata(pa.Schema.from_pandas(frame).metadata)
+    pq.write_table(own, tmp_path / "own.parquet")
+    file = written(trained, tmp_path / "own.parquet", "time", tmp_path / "out")
+    found = pq.read_table(file)
+    assert found.schema.types == [*own.schema.types[:4], pa.float64()]
+    assert found["count"].to_pylist() == [2**62 + 1, None, 2, None]
+    assert found["flag"].to_pylist() == [True, None, False, True]
+    assert found["kind"].to_pylist() == ["a", None, "b", "a"]
+    assert found["time"].to_pylist()[::2] == own["time"].to_pylist()[:2]
+    warm = pd.read_parquet(file)["warm"]
+    assert warm.notna().all() and warm[[0, 3]].tolist() == [20, 21]
+
+
+def test_days_of_a_parquet_stay_days(trained, tmp_path):
+    days = pa.array([date(2020, 1, 1), date(2020, 1, 3), date(2020, 1, 4)])
+    own = pa.table({"day": days, "warm": [20.0, 21.0, 22.0]})
+    pq.write_table(own, tmp_path / "own.parquet")
+    found = pq.read_table(written(trained, tmp_path / "own.parquet", "day", tmp_path / "out"))
+    assert found["day"].to_pylist() == [date(2020, 1, day) for day in (1, 2, 3, 4)]

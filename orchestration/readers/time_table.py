@@ -6,15 +6,19 @@ tells where rows are missing; without one the rows are taken as they come.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from pandas.tseries.api import guess_datetime_format
 
 from orchestration.errors import DataError
 from orchestration.formats import stamp_of
+from orchestration.readers.table_cells import read_cells
 from orchestration.window_formats import WindowSource, cut_cycles
 
 LENGTH = 48  # times a window, where nothing else is said
@@ -30,12 +34,16 @@ class TimeTable:
     Args:
         values: float64, a column a variable, indexed by time or row number; NaN is a gap.
         rows: of each row of the file, its place in `values`.
-        raw: the file as it was read.
+        times: the column of times as pandas reads it; None where there is none.
+        raw: the file's cells as they are; see `Cells`.
+        places: of each of the file's columns, by name, its place in `raw`.
     """
 
     values: pd.DataFrame
     rows: np.ndarray
-    raw: pd.DataFrame
+    times: pd.Series | None
+    raw: pa.Table
+    places: Mapping[str, int]
 
 
 def time_table(path: Path, time: str | None, length: int | None) -> WindowSource:
@@ -63,20 +71,25 @@ def time_table(path: Path, time: str | None, length: int | None) -> WindowSource
 
 def read_table(file: Path, time: str | None) -> TimeTable:
     """Reads a table and puts it on its grid of times; errors as of `time_table`."""
-    raw = _read(file)
-    if time is not None and time not in raw.columns:
-        raise DataError(f"{file}: has no column {time!r}; expected one of {list(raw.columns)}")
-    others = raw.drop(columns=[] if time is None else [time])
+    cells = read_cells(file)
+    read = cells.read
+    if time is not None and time not in read.columns:
+        raise DataError(f"{file}: has no column {time!r}; expected one of {list(read.columns)}")
+    others = read.drop(columns=[] if time is None else [time])
     numbers = _numbers(others)
-    if not len(numbers.columns) or not len(raw):
+    if not len(numbers.columns) or not len(read):
         raise DataError(f"{file}: expected columns of numbers, and rows")
     numbers.columns = [str(name) for name in numbers.columns]
     if time is None:
-        return TimeTable(numbers, np.arange(len(raw)), raw)
-    return _on_grid(numbers, _times(raw[time], file), file, raw)
+        return TimeTable(numbers, np.arange(len(read)), None, cells.raw, cells.places)
+    values, rows = _on_grid(numbers, _times(read[time], file), file)
+    return TimeTable(values, rows, read[time], cells.raw, cells.places)
 
 
-def _on_grid(numbers: pd.DataFrame, times: pd.Series, file: Path, raw: pd.DataFrame) -> TimeTable:
+def _on_grid(
+    numbers: pd.DataFrame, times: pd.Series, file: Path
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """`values` and `rows` of a table."""
     if times.duplicated().any():
         twice = times[times.duplicated()].iloc[0]
         raise DataError(f"{file}: the time {twice} stands there twice; expected each once")
@@ -95,7 +108,7 @@ def _on_grid(numbers: pd.DataFrame, times: pd.Series, file: Path, raw: pd.DataFr
     grid = pd.DatetimeIndex(ordered[0] + np.arange(count) * step)
     values = np.full((count, len(numbers.columns)), np.nan)
     values[places] = numbers.to_numpy()
-    return TimeTable(pd.DataFrame(values, grid, numbers.columns), places, raw)
+    return pd.DataFrame(values, grid, numbers.columns), places
 
 
 def as_in(column: pd.Series, times: pd.DatetimeIndex) -> pd.Index:
@@ -103,7 +116,10 @@ def as_in(column: pd.Series, times: pd.DatetimeIndex) -> pd.Index:
     if pd.api.types.is_datetime64_any_dtype(column):
         zone = column.dt.tz
         return times if zone is None else times.tz_localize("UTC").tz_convert(zone)
-    text = str(column.dropna().iloc[0])
+    first = column.dropna().iloc[0]
+    if type(first) is date:  # a timestamp is one, too
+        return pd.Index(times.date, dtype=object)
+    text = str(first)
     zone, written = pd.Timestamp(text).tz, ""
     if zone is not None:
         times = times.tz_localize("UTC").tz_convert(zone)
@@ -149,14 +165,3 @@ def _times(column: pd.Series, file: Path) -> pd.Series:
     if times.isna().any():
         raise DataError(f"{file}: column {column.name!r} has an empty time; expected all of them")
     return times
-
-
-def _read(file: Path) -> pd.DataFrame:
-    readers = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
-    if file.suffix not in readers:
-        raise DataError(f"{file}: expected a file that ends in .csv or .parquet")
-    try:
-        return readers[file.suffix](file)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"cannot read {file}: {reason}; expected a table") from error
