@@ -211,3 +211,18 @@ def test_days_of_a_parquet_stay_days(trained, tmp_path):
     pq.write_table(own, tmp_path / "own.parquet")
     found = pq.read_table(written(trained, tmp_path / "own.parquet", "day", tmp_path / "out"))
     assert found["day"].to_pylist() == [date(2020, 1, day) for day in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize("name", ["time", None])
+def test_an_index_is_the_index_of_the_filled_parquet(trained, tmp_path, name):
+    hours = pd.date_range("2020-01-01", periods=4, freq="h", name=name)
+    own = pd.DataFrame({"note": ["a", "b", "c"], "warm": [20.0, 21.0, 22.0]}, hours[[0, 2, 3]])
+    own.to_parquet(tmp_path / "own.parquet")
+    column = name or "__index_level_0__"
+    file = written(trained, tmp_path / "own.parquet", column, tmp_path / "out")
+    found = pd.read_parquet(file)
+    assert found.index.name == name and list(found.columns) == ["note", "warm"]
+    assert found.index.tolist() == hours.tolist() and found["warm"].notna().all()
+    assert found["note"].isna().tolist() == [False, True, False, False]
+    untimed = written(trained, tmp_path / "own.parquet", None, tmp_path / "untimed")
+    pd.testing.assert_frame_equal(pd.read_parquet(untimed), own)

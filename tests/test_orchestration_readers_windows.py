@@ -237,6 +237,32 @@ def test_tables_that_cannot_be_used(tmp_path, text, time, expected):
         read_table(own(tmp_path, text), time)
 
 
+@pytest.mark.parametrize("name", ["time", None])
+def test_times_in_the_index_of_a_parquet_are_a_column_of_times(tmp_path, name):
+    hours = pd.DatetimeIndex(["2020-01-01 00:00", "2020-01-01 02:00", "2020-01-01 03:00"])
+    pd.DataFrame({"x": [1.0, 3.0, 4.0]}, hours.rename(name)).to_parquet(tmp_path / "own.parquet")
+    values = read_table(tmp_path / "own.parquet", name or "__index_level_0__").values
+    np.testing.assert_array_equal(values["x"], [1, np.nan, 3, 4])
+    with pytest.raises(DataError, match=f"expected one of .'{name or '__index_level_0__'}', 'x'"):
+        read_table(tmp_path / "own.parquet", "t")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        [5, 7, 8],
+        pd.Index([5, 7, 8], name="id"),
+        pd.Index([5, 7, 8], name="x"),
+        pd.RangeIndex(5, 8),
+        pd.MultiIndex.from_tuples([("a", 5), ("a", 7), ("b", 8)], names=["site", None]),
+    ],
+)
+def test_an_index_of_numbers_is_no_variable(tmp_path, index):
+    pd.DataFrame({"x": [1.0, 3.0, 4.0]}, index).to_parquet(tmp_path / "own.parquet")
+    values = read_table(tmp_path / "own.parquet", None).values
+    assert values["x"].tolist() == [1, 3, 4] and list(values.columns) == ["x"]
+
+
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(DataError, match="expected a file that ends in .csv or .parquet"):
         time_table(own(tmp_path, "", ".txt"), None, None)

@@ -70,13 +70,18 @@ def time_table(path: Path, time: str | None, length: int | None) -> WindowSource
 
 
 def read_table(file: Path, time: str | None) -> TimeTable:
-    """Reads a table and puts it on its grid of times; errors as of `time_table`."""
+    """Reads a table and puts it on its grid of times; errors as of `time_table`.
+
+    Args:
+        file: `.csv` or `.parquet`.
+        time: name of its column of times, or of pandas' index in a parquet; None: it has none.
+    """
     cells = read_cells(file)
     read = cells.read
     if time is not None and time not in read.columns:
         raise DataError(f"{file}: has no column {time!r}; expected one of {list(read.columns)}")
-    others = read.drop(columns=[] if time is None else [time])
-    numbers = _numbers(others)
+    named = [*cells.no_variables, *([] if time is None else [time])]
+    numbers = _numbers(read.drop(columns=named))
     if not len(numbers.columns) or not len(read):
         raise DataError(f"{file}: expected columns of numbers, and rows")
     numbers.columns = [str(name) for name in numbers.columns]
