@@ -229,12 +229,35 @@ def test_a_table_is_sorted_and_missing_rows_are_gaps(tmp_path):
         ("t,x\nsoon,1\n", "t", "column 't' holds no times"),
         ("t,x\n,1\n2020-01-01,2\n", "t", "column 't' has an empty time"),
         ("t,x\n2020-01-01,1\n", "time", "has no column 'time'; expected one of"),
+        ("t,x\n00:00,1\n01:00,2\n", "t", "column 't': got '00:00', expected times with year"),
+        ("t,x\n1:00:00.5Z,1\n2:00:00.5Z,2\n", "t", "got '1:00:00.5Z', expected times with year"),
+        ("t,x\n7:05 PM,1\n", "t", "got '7:05 PM', expected times with year, month and day"),
+        ("t,x\n01 Jan 10:00,1\n", "t", "got '01 Jan 10:00', expected times with year"),
+        ("t,x\nnow,1\n", "t", "got 'now', expected times with year, month and day"),
         ("t,x\na,b\n", None, "expected columns of numbers"),
     ],
 )
-def test_tables_that_cannot_be_used(tmp_path, text, time, expected):
-    with pytest.raises(DataError, match=expected):
+def test_tables_that_cannot_be_used(tmp_path, recwarn, text, time, expected):
+    with pytest.raises(DataError, match=expected) as error:
         read_table(own(tmp_path, text), time)
+    assert "\n" not in str(error.value) and not recwarn
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("2020-01-01", "2020-01-02"),
+        ("2020-01-01 00:00:00-05", "2020-01-02 00:00:00-05"),
+        ("10:00 01/01/2020", "10:00 01/02/2020"),
+        ("1 Jan 2020 7:05 PM", "2 Jan 2020 7:05 PM"),
+        ("20200101T0000", "20200102T0000"),
+        ("2020-01", "2020-02"),
+    ],
+)
+def test_times_with_a_date_are_taken_however_they_are_written(tmp_path, texts):
+    file = own(tmp_path, f"t,x\n{texts[0]},1\n{texts[1]},2\n")
+    times = read_table(file, "t").values.index
+    assert [time.year for time in times] == [2020, 2020]
 
 
 @pytest.mark.parametrize("name", ["time", None])

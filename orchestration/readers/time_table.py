@@ -6,6 +6,7 @@ tells where rows are missing; without one the rows are taken as they come.
 """
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -24,6 +25,7 @@ from orchestration.window_formats import WindowSource, cut_cycles
 LENGTH = 48  # times a window, where nothing else is said
 
 ZONE = re.compile(r" ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$")  # at the end of a time that has one
+CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?")  # the time of a day
 FRACTION = re.compile(r":\d\d\.\d{1,6}$")  # of a second
 
 
@@ -164,9 +166,25 @@ def _times(column: pd.Series, file: Path) -> pd.Series:
             f"{file}: column {column.name!r} holds numbers; expected times, as text or timestamps"
         )
     try:
-        times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
+        with warnings.catch_warnings():  # an error is to be one line on stderr
+            warnings.filterwarnings("ignore", "Could not infer format", UserWarning)
+            times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{file}: column {column.name!r} holds no times: {error}") from error
     if times.isna().any():
         raise DataError(f"{file}: column {column.name!r} has an empty time; expected all of them")
+    undated = column[_lack_dates(column, times)]
+    if len(undated):
+        raise DataError(
+            f"{file}: column {column.name!r}: got {str(undated.iloc[0])!r}, expected times with"
+            " year, month and day"
+        )
     return times
+
+
+def _lack_dates(column: pd.Series, times: pd.Series) -> pd.Series:
+    """Bool: texts without a date, which pandas reads as of today; without a year, as of year 1."""
+    if not pd.api.types.is_string_dtype(column):
+        return pd.Series(False, column.index)
+    beside = column.str.replace(ZONE, "", regex=True).str.replace(CLOCK, "", regex=True)
+    return ~beside.str.contains(r"\d") | (times.dt.year == 1)
