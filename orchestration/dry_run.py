@@ -13,6 +13,7 @@ from orchestration.weights import PUBLISHED, check_files, weights_place
 from orchestration.window_formats import WindowHeader
 from orchestration.windows import check_count, check_counts
 
+MAX_NAMES = 8  # variables of windows that are named
 MIN_IMAGES = 4  # two halves, each with a covariance
 
 
@@ -181,8 +182,14 @@ def _windows_lines(header: WindowHeader, odd: list[str]) -> list[str]:
     return [
         f"data: {header.name}, windows of {len(header.variables)} variables x {header.length}"
         f" times: {counts}",
+        f"data: of {_named(header.variables)}",
         *(f"data: {line}" for line in odd),
     ]
+
+
+def _named(variables: tuple[str, ...]) -> str:
+    rest = len(variables) - MAX_NAMES
+    return ", ".join(variables[:MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
 _USES = {"train": "train", "validation": "search on", "test": "report on"}

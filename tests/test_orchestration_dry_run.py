@@ -1,5 +1,7 @@
 from types import SimpleNamespace
 
+import numpy as np
+import pandas as pd
 import pytest
 from commands import CONFIGS
 from PIL import Image
@@ -79,6 +81,24 @@ def test_a_folder_of_ones_own_takes_one_switch_and_is_described(tmp_path):
     ]
     with pytest.raises(DataError, match="a/2.png is empty; mend or remove it, or leave such"):
         plan(load(*own), tmp_path / "run", trains=True, searches=True)
+
+
+@pytest.mark.parametrize(
+    ("num_variables", "expected"),
+    [(1, "v0"), (8, "v0, v1, v2, v3, v4, v5, v6, v7"), (10, "v6, v7 and 2 more")],
+)
+def test_the_variables_of_a_table_are_named(tmp_path, num_variables, expected):
+    names = [f"v{i}" for i in range(num_variables)]
+    pd.DataFrame(np.random.default_rng(0).normal(size=(20, num_variables)), columns=names).to_csv(
+        tmp_path / "own.csv"
+    )
+    config = load(
+        "data.name=table", f"data.path={tmp_path / 'own.csv'}", "data.window=2",
+        "sampler.clip_sample=false",
+    )  # fmt: skip
+    windows, named, *_ = describe_training(config)
+    assert f"windows of {num_variables} variables x 2 times" in windows
+    assert named.startswith("data: of v0") and named.endswith(expected)
 
 
 def test_images_that_do_not_fit_the_network_are_told_with_what_to_set(tmp_path):

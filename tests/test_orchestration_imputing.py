@@ -226,3 +226,19 @@ def test_an_index_is_the_index_of_the_filled_parquet(trained, tmp_path, name):
     assert found["note"].isna().tolist() == [False, True, False, False]
     untimed = written(trained, tmp_path / "own.parquet", None, tmp_path / "untimed")
     pd.testing.assert_frame_equal(pd.read_parquet(untimed), own)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (",warm,note,note", ",warm,note,note"),
+        ("Unnamed: 0,warm,note,note", "Unnamed: 0,warm,note,note"),
+        ("warm,note,note", ",warm,note,note"),  # R's
+    ],
+)
+def test_names_of_columns_stay_as_they_were_though_they_be_none(trained, tmp_path, head, expected):
+    (tmp_path / "own.csv").write_text(f"{head}\n00,20,a,b\n01,,c,d\n02,21,e,f\n")
+    found = written(trained, tmp_path / "own.csv", None, tmp_path / "out").read_text()
+    lines = found.splitlines()
+    assert lines[:2] == [expected, "00,20,a,b"] and lines[3] == "02,21,e,f"
+    assert lines[2].startswith("01,") and lines[2].endswith(",c,d") and ",," not in lines[2]

@@ -286,6 +286,26 @@ def test_an_index_of_numbers_is_no_variable(tmp_path, index):
     assert values["x"].tolist() == [1, 3, 4] and list(values.columns) == ["x"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",a,b\n0,1,2\n1,3,4\n",
+        '"","a","b"\n"0",1,2\n"1",3,4\n',
+        "Unnamed: 0,a,b,\n0,1,2,\n1,3,4,\n",  # written and read and written
+        "a,b\n0,1,2\n1,3,4\n",  # R's, whose header is a cell shorter
+    ],
+)
+def test_a_column_without_a_name_is_no_variable(tmp_path, text):
+    values = read_table(own(tmp_path, text), None).values
+    assert list(values.columns) == ["a", "b"] and values.to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_column_without_a_name_may_have_the_times(tmp_path):
+    file = own(tmp_path, ",a\n2020-01-01,1\n2020-01-02,2\n2020-01-04,4\n")
+    values = read_table(file, "Unnamed: 0").values["a"]
+    np.testing.assert_array_equal(values, [1, 2, np.nan, 4])
+
+
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(DataError, match="expected a file that ends in .csv or .parquet"):
         time_table(own(tmp_path, "", ".txt"), None, None)

@@ -1,5 +1,6 @@
 """A table's file in two ways: as pandas understands it, and cell by cell, to be written back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -10,6 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestration.errors import DataError
+
+AS_TEXT = {"dtype": str, "keep_default_na": False}
+UNNAMED = re.compile(r"Unnamed: \d+")
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Cells:
             parquet what it holds in its own types, and what tells pandas of the index, so that
             it is the index again when this is written.
         places: of each column of `read`, by its name as text, which one of `raw` it is.
-        no_variables: columns of `read` that name rows, even by numbers.
+        no_variables: columns of `read` that name rows, even by numbers: an index, and what has
+            no name in a CSV, which pandas calls `Unnamed: 0` and so on.
     """
 
     read: pd.DataFrame
@@ -46,11 +51,17 @@ def read_cells(file: Path) -> Cells:
 
 
 def _csv(file: Path) -> Cells:
-    content = file.read_bytes()  # once: both ways are to see the same
+    content = file.read_bytes()  # once: all ways are to see the same
     read = pd.read_csv(BytesIO(content))
-    texts = pd.read_csv(BytesIO(content), dtype=str, keep_default_na=False)
+    texts = pd.read_csv(BytesIO(content), **AS_TEXT)
+    header = pd.read_csv(BytesIO(content), header=None, nrows=1, **AS_TEXT).iloc[0].tolist()
+    if not isinstance(texts.index, pd.RangeIndex):  # rows have more cells than the header
+        names = [f"Unnamed: {level}" for level in range(read.index.nlevels)]
+        read, texts = read.reset_index(names=names), texts.reset_index(names=names)
+        header = [""] * len(names) + header
     raw = pa.Table.from_pandas(texts, preserve_index=False).replace_schema_metadata(None)
-    return Cells(read, raw, {name: place for place, name in enumerate(read.columns)}, ())
+    places = {name: place for place, name in enumerate(read.columns)}
+    return Cells(read, raw.rename_columns(header), places, _nameless(read))
 
 
 def _parquet(file: Path) -> Cells:
@@ -64,4 +75,9 @@ def _parquet(file: Path) -> Cells:
         read = read.reset_index(names=list(index))
     names = map(str, read.columns)
     places = {name: raw.schema.get_field_index(name) for name in names}
-    return Cells(read, raw, places, index)
+    return Cells(read, raw, places, (*index, *_nameless(read)))
+
+
+def _nameless(read: pd.DataFrame) -> tuple[str, ...]:
+    """Columns that had no name when pandas read them, now or before it wrote the file."""
+    return tuple(name for name in read.columns if UNNAMED.fullmatch(str(name)))

@@ -2,7 +2,8 @@
 
 Rows follow each other at even distances in time; where a time is left out, its row is missing as
 a whole. What is empty, or no number, is a gap. A column of times names the rows, sorts them, and
-tells where rows are missing; without one the rows are taken as they come.
+tells where rows are missing; without one the rows are taken as they come. A column without a name
+(as `DataFrame.to_csv` writes) and pandas' index in a parquet name rows, too, and are no variables.
 """
 
 import re
@@ -82,8 +83,8 @@ def read_table(file: Path, time: str | None) -> TimeTable:
     read = cells.read
     if time is not None and time not in read.columns:
         raise DataError(f"{file}: has no column {time!r}; expected one of {list(read.columns)}")
-    named = [*cells.no_variables, *([] if time is None else [time])]
-    numbers = _numbers(read.drop(columns=named))
+    no_variables = {*cells.no_variables, time}
+    numbers = _numbers(read[[name for name in read.columns if name not in no_variables]])
     if not len(numbers.columns) or not len(read):
         raise DataError(f"{file}: expected columns of numbers, and rows")
     numbers.columns = [str(name) for name in numbers.columns]
