@@ -49,9 +49,10 @@ def main(invocation: cli.Invocation) -> None:
     from orchestration.readers.time_table import read_table  # heavy, as the others
 
     table = read_table(file, arguments.time)
-    from orchestration.imputing import check_columns, fill, read_imputer
+    from orchestration.imputing import check_columns, check_step, fill, read_imputer
 
     imputer = read_imputer(supernet, schedule)
+    check_step(imputer, table)
     known, others = check_columns(imputer, list(table.values.columns))
     num_gaps = int(table.values[known].isna().to_numpy().sum())
     print(f"{num_gaps:,} gaps in {len(known)} variables at {len(table.values):,} times -> {path}")

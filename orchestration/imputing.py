@@ -44,6 +44,7 @@ class Imputer:
         variables: names of its K variables.
         mean, std: of each in the training data.
         length: L, times a window.
+        step_s: seconds between them; None where that is not known.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Imputer:
     mean: np.ndarray
     std: np.ndarray
     length: int
+    step_s: float | None
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,7 @@ def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
         np.array(facts["mean"]),
         np.array(facts["std"]),
         read_description(folder)["network"]["length"],
+        facts.get("step_s"),
     )
 
 
@@ -101,6 +104,24 @@ def check_columns(imputer: Imputer, columns: Sequence[str]) -> tuple[list[str], 
             f" {imputer.folder} was trained on: {', '.join(imputer.variables)}"
         )
     return known, [name for name in columns if name not in imputer.variables]
+
+
+def check_step(imputer: Imputer, table: TimeTable) -> None:
+    """Holds the distance of a table's times against that of the training data, if both are known.
+
+    A table that lacks every second row cannot be told from one of twice the distance; one row in
+    between tells it.
+
+    Raises:
+        DataError: they differ.
+    """
+    found, expected = table.step_s, imputer.step_s
+    if None not in (found, expected) and found != expected:
+        found, expected = (str(pd.Timedelta(seconds=step_s)) for step_s in (found, expected))
+        raise DataError(
+            f"the table's times: got steps of {found}, expected {expected} as {imputer.folder} was"
+            " trained on; if rows are left out throughout, put in one of them, empty"
+        )
 
 
 def fill(
@@ -126,8 +147,10 @@ def fill(
         device: `cpu` or `cuda`; a GPU gives other last bits.
 
     Raises:
-        DataError: no column is one of the variables, or the samples are not finite.
+        DataError: no column is one of the variables, times are of another step than in training,
+            or the samples are not finite.
     """
+    check_step(imputer, table)
     known, _ = check_columns(imputer, list(table.values.columns))
     values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
     prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)

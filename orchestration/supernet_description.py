@@ -32,7 +32,8 @@ def trained_on(config: Config, header: Header | WindowHeader | None) -> dict[str
     Args:
         config: of the training.
         header: of the data; None where they are not known. Of windows it is kept which variables
-            they have, and how these were normalised: to impute what is no part of the data.
+            they have, how these were normalised, and the seconds between their times where that
+            is known: to impute what is no part of the data.
     """
     chain = {key.partition(".")[2]: v for key, v in decisive(config, "diffusion").items()}
     if not isinstance(header, WindowHeader):
@@ -43,6 +44,8 @@ def trained_on(config: Config, header: Header | WindowHeader | None) -> dict[str
         "mean": list(header.mean),
         "std": list(header.std),
     }
+    if header.step_s is not None:
+        windows["step_s"] = header.step_s
     return {"diffusion": chain, "windows": windows}
 
 

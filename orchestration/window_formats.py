@@ -14,6 +14,7 @@ import numpy as np
 from orchestration.errors import DataError
 from orchestration.training_sections import Data
 
+HOUR_S = 3600.0
 PARTS = ("train", "validation", "test")
 MAX_TRAIN = 20_000  # windows: neighbours of a long series overlap, and more teach little
 
@@ -48,6 +49,7 @@ class WindowSource:
         read: the parts, by name.
         own_unit: whether all variables have one unit, in which errors are told; else errors are
             told in standard deviations.
+        step_s: seconds from a time to the next; None where they are not known.
     """
 
     stamp: str
@@ -55,6 +57,7 @@ class WindowSource:
     length: int
     read: Callable[[], Mapping[str, Part]]
     own_unit: bool = False
+    step_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class WindowHeader:
         counts: windows of each part.
         mean: of each variable over the training data ...
         std: ... and its standard deviation; values are prepared as (value - mean) / std.
-        own_unit: see `WindowSource`.
+        own_unit, step_s: see `WindowSource`.
         hides: whether the source itself says which entries of the test are to be scored.
         labels: none.
     """
@@ -81,6 +84,7 @@ class WindowHeader:
     std: tuple[float, ...]
     own_unit: bool
     hides: bool
+    step_s: float | None = None
     labels: None = None
 
     @property

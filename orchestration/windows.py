@@ -88,6 +88,7 @@ def header_of(manifest: Mapping[str, Json]) -> WindowHeader:
         std=tuple(manifest["std"]),
         own_unit=manifest["own_unit"],
         hides=manifest["hides"],
+        step_s=manifest.get("step_s"),  # older ones have none
     )
 
 
@@ -165,6 +166,7 @@ def _header(data: Data, source: WindowSource, parts: Mapping[str, Part]) -> Wind
         std=tuple(np.where(std > 0, std, 1.0).tolist()),
         own_unit=source.own_unit,
         hides=parts["test"].hidden is not None,
+        step_s=source.step_s,
     )
 
 
@@ -177,6 +179,8 @@ def _write(folder: Path, header: WindowHeader, parts: Mapping[str, Part]) -> Non
         files.append(HIDDEN)
         np.save(folder / HIDDEN, parts["test"].hidden)
     facts = {key: value for key, value in vars(header).items() if key != "labels"}
+    if header.step_s is None:  # as before there was one: the manifest is what runs know data by
+        del facts["step_s"]
     names: dict[str, Json] = {name: list(parts[name].names) for name in ("validation", "test")}
     names["train"] = []  # nobody asks which they are
     write_manifest(folder, files, {"format": FORMAT, **facts, "names": names})

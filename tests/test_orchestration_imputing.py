@@ -17,7 +17,7 @@ from orchestration import mask_fit, setting
 from orchestration.checkpoints import build_supernet, load_supernet, save_supernet
 from orchestration.data import prepare
 from orchestration.errors import DataError
-from orchestration.imputing import fill, read_imputer
+from orchestration.imputing import check_step, fill, read_imputer
 from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import plan_budgets
 from orchestration.readers.time_table import read_table
@@ -103,7 +103,7 @@ def test_so_does_one_that_was_tuned_with_it(folder, tmp_path):
     assert "" not in filled(folder, after, schedule)[1].table["warm"].to_pylist()
     metas = [read_description(of_one)["meta"] for of_one in (before, after)]
     assert metas[0] == metas[1] and set(metas[0]["windows"]) == {
-        "name", "variables", "mean", "std"
+        "name", "variables", "mean", "std", "step_s"
     }  # fmt: skip
 
 
@@ -147,11 +147,11 @@ def test_gaps_are_told_in_the_tables_own_time(folder, tmp_path, monkeypatch, kin
         np.testing.assert_array_equal(of_warm["warm"], of_warm["q50"])
 
 
-def written(trained, file, time_column, out):
+def written(trained, file, time_column, out, step_s=3600.0):
     """A table as it is filled and written, in the folder `out`."""
     supernet, schedule = trained
     table = read_table(file, time_column)
-    imputer = read_imputer(supernet, schedule)
+    imputer = replace(read_imputer(supernet, schedule), step_s=step_s)
     found = fill(imputer, schedule, table, time_column, 3, 0, lambda line: None)
     out.mkdir()
     write_table(out / file.name, found.table)
@@ -209,7 +209,8 @@ def test_days_of_a_parquet_stay_days(trained, tmp_path):
     days = pa.array([date(2020, 1, 1), date(2020, 1, 3), date(2020, 1, 4)])
     own = pa.table({"day": days, "warm": [20.0, 21.0, 22.0]})
     pq.write_table(own, tmp_path / "own.parquet")
-    found = pq.read_table(written(trained, tmp_path / "own.parquet", "day", tmp_path / "out"))
+    file = written(trained, tmp_path / "own.parquet", "day", tmp_path / "out", 86400.0)
+    found = pq.read_table(file)
     assert found["day"].to_pylist() == [date(2020, 1, day) for day in (1, 2, 3, 4)]
 
 
@@ -242,3 +243,32 @@ def test_names_of_columns_stay_as_they_were_though_they_be_none(trained, tmp_pat
     lines = found.splitlines()
     assert lines[:2] == [expected, "00,20,a,b"] and lines[3] == "02,21,e,f"
     assert lines[2].startswith("01,") and lines[2].endswith(",c,d") and ",," not in lines[2]
+
+
+def read_hours(file, hours):
+    rows = [f"2020-01-01 {hour:02d}:00,{20 + hour}" for hour in hours]
+    file.write_text("\n".join(["time,warm", *rows]) + "\n")
+    return read_table(file, "time")
+
+
+def test_a_table_of_another_step_than_in_training_is_refused(trained, tmp_path):
+    imputer = read_imputer(*trained)
+    assert imputer.step_s == 3600
+    table = read_hours(tmp_path / "own.csv", range(0, 24, 2))
+    expected = "got steps of 0 days 02:00:00, expected 0 days 01:00:00 as .*supernet was trained"
+    with pytest.raises(DataError, match=expected) as error:
+        check_step(imputer, table)
+    assert "\n" not in str(error.value)
+    with pytest.raises(DataError, match=expected):
+        fill(imputer, trained[1], table, "time", 3, 0, lambda line: None)
+    check_step(replace(imputer, step_s=None), table)  # an older supernet
+
+
+@pytest.mark.parametrize("hours", [range(24), [0, 2, 4, 5, 7, 9, 12], [3]])
+def test_rows_that_are_missing_are_no_other_step(trained, tmp_path, hours):
+    check_step(read_imputer(*trained), read_hours(tmp_path / "own.csv", hours))
+
+
+def test_rows_without_times_have_no_step(trained, tmp_path):
+    read_hours(tmp_path / "own.csv", range(0, 24, 2))
+    check_step(read_imputer(*trained), read_table(tmp_path / "own.csv", None))

@@ -53,7 +53,7 @@ def test_every_record_is_in_one_part(tmp_path):
         assert [35 + int(name) - 132539 for name in part.names] == temperatures.tolist()
     again = physionet(tmp_path / "set-a").read()
     assert {n: p.names for n, p in again.items()} == {n: p.names for n, p in parts.items()}
-    assert (source.length, source.own_unit) == (48, False)
+    assert (source.length, source.own_unit, source.step_s) == (48, False, 3600)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,7 @@ def test_months_are_the_parts(tmp_path):
     }
     assert months == {"train": {2, 4, 5, 7, 8, 10, 11}, "validation": {1}, "test": {3, 6, 9, 12}}
     assert source.own_unit and source.length == 36 and len(source.variables) == 36
+    assert source.step_s == 3600
     assert source.variables[0] == "001001"
     assert parts["train"].hidden is None and parts["train"].values[0, 1, 7] == 7 + np.float32(0.01)
     assert len(parts["validation"].values) == 21  # 744 hours: 20 windows and one to the end
@@ -153,6 +154,7 @@ def test_weather_is_hours_of_airports_with_its_own_gaps(tmp_path):
     assert source.variables[:2] == ("EWR temp", "EWR dewp") and len(source.variables) == 24
     first = parts["train"].values[0]
     named = dict(zip(source.variables, first, strict=True))
+    assert source.step_s == 3600
     assert first.shape == (24, 48) and named["EWR temp"].tolist() == [39.0 + h for h in range(48)]
     assert all(np.isnan(row[7]) for name, row in named.items() if name.startswith("JFK"))
     assert np.isnan(named["EWR wind_speed"][0]) and FASTEST < 1048

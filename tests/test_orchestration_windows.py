@@ -6,6 +6,8 @@ from orchestration.config import load
 from orchestration.data import headers, look, prepare, read_header
 from orchestration.dry_run import check_features
 from orchestration.errors import ConfigError, DataError
+from orchestration.files import MANIFEST, read_json
+from orchestration.supernet_description import trained_on
 from orchestration.training_sections import Data
 from orchestration.window_formats import MAX_TRAIN, Part, cut_cycles
 from orchestration.window_panels import (
@@ -43,6 +45,20 @@ def test_parts_share_no_time_and_leave_none_out(table, tmp_path):
     assert data.header == read_header(data.folder) == headers(table)
     assert data.header.shape == (1, 2, LENGTH) and data.header.num_classes is None
     assert look(table)[1][0].endswith("% of the training entries are gaps")
+
+
+def test_the_step_of_times_is_kept_where_there_are_any(table, tmp_path):
+    """Without times the manifest is what it was before: by it runs know their data again."""
+    untimed = prepare(table, tmp_path / "cache")
+    assert untimed.header.step_s is None and "step_s" not in read_json(untimed.folder / MANIFEST)
+    frame = pd.read_csv(table.path)
+    frame["at"] = pd.date_range("2020-01-01", periods=T, freq="15min")
+    frame.drop(index=[1, 2, 4, 6]).to_csv(table.path, index=False)
+    timed = prepare(table.model_copy(update={"time": "at"}), tmp_path / "cache")
+    assert timed.header.step_s == 900 == read_header(timed.folder).step_s
+    settings = config(table)
+    assert trained_on(settings, timed.header)["windows"]["step_s"] == 900
+    assert "step_s" not in trained_on(settings, untimed.header)["windows"]
 
 
 def test_gaps_stay_gaps(table, tmp_path):

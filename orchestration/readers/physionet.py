@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestration.errors import DataError
 from orchestration.formats import stamp_of
-from orchestration.window_formats import Part, WindowSource
+from orchestration.window_formats import HOUR_S, Part, WindowSource
 
 VARIABLES = (
     "DiasABP", "HR", "Na", "Lactate", "NIDiasABP", "PaO2", "WBC", "pH", "Albumin", "ALT",
@@ -39,6 +39,7 @@ def physionet(path: Path) -> WindowSource:
         variables=VARIABLES,
         length=HOURS,
         read=lambda: _split([folder / name for name in names]),
+        step_s=HOUR_S,
     )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from orchestration.errors import DataError
 from orchestration.formats import stamp_of
-from orchestration.window_formats import Part, WindowSource
+from orchestration.window_formats import HOUR_S, Part, WindowSource
 
 FILES = ("pm25_ground.txt", "pm25_missing.txt")
 HOURS = 36
@@ -44,6 +44,7 @@ def pm25(path: Path, length: int | None) -> WindowSource:
             for part, months in MONTHS.items()
         },
         own_unit=True,
+        step_s=HOUR_S,
     )
 
 

@@ -48,6 +48,15 @@ class TimeTable:
     raw: pa.Table
     places: Mapping[str, int]
 
+    @property
+    def step_s(self) -> float | None:
+        """Seconds between times of the grid: the least distance of rows, of which all others are
+        multiples. None where there are no times, or one alone."""
+        if self.times is None or len(self.values) < 2:
+            return None
+        first, second = self.values.index[:2]
+        return (second - first).total_seconds()
+
 
 def time_table(path: Path, time: str | None, length: int | None) -> WindowSource:
     """The windows of the table in a file.
@@ -69,6 +78,7 @@ def time_table(path: Path, time: str | None, length: int | None) -> WindowSource
         variables=tuple(table.values.columns),
         length=length,
         read=lambda: cut_cycles(table.values.to_numpy(), length, names, str(file)),
+        step_s=table.step_s,
     )
 
 

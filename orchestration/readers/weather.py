@@ -13,7 +13,7 @@ import pandas as pd
 
 from orchestration.errors import DataError
 from orchestration.formats import stamp_of
-from orchestration.window_formats import WindowSource, cut_cycles
+from orchestration.window_formats import HOUR_S, WindowSource, cut_cycles
 
 AIRPORTS = ("EWR", "JFK", "LGA")
 VARIABLES = (
@@ -42,6 +42,7 @@ def weather(path: Path | None, length: int | None) -> WindowSource:
         variables=tuple(table.columns),
         length=length,
         read=lambda: cut_cycles(table.to_numpy(), length, names, str(file)),
+        step_s=HOUR_S,
     )
 
 
