@@ -65,10 +65,12 @@ def main(invocation: cli.Invocation) -> None:
         with telling.tracked(config, run, "mask") as track, ray:
             result = learn_masks(config, run, supernet, track, print)
     print("\n".join(["", *lines(result), "", f"Schedules and pictures:  {invocation.out}"]))
-    if not config.data.is_windows:
-        schedule = run.schedules / f"{config.mask.steps[0]}.json"
-        network = network_of(run, supernet)
-        print(f"Samples:  python -m jobs.sample --schedule {schedule} --supernet {network}")
+    schedule = run.schedules / f"{config.mask.steps[0]}.json"
+    given = f"--schedule {schedule} --supernet {network_of(run, supernet)}"
+    if config.data.is_windows:
+        print(f"Impute:   python -m jobs.impute --table FILE {given}")
+    else:
+        print(f"Samples:  python -m jobs.sample {given}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """The mask command on a user's own table: scratch in the literal form, then frozen on that."""
 
 import json
+from contextlib import nullcontext
 
 import pandas as pd
 import pytest
 from commands import CONFIGS, run
 from test_jobs_impute import own_table
 
+from jobs import cli, mask
+from orchestration import mask_run, telling
 from orchestration.config import load
 from search_spaces.schedule import StepSchedule
 
@@ -96,6 +99,36 @@ def test_what_is_missing_is_told_in_a_line(scratch, tmp_path):
     done = run("mask", *config, "--set", "mask.num_images=50", "--out", tmp_path / "run")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "mask.num_images: got 50, expected at most 6, the validation windows" in done.stderr
+
+
+@pytest.mark.parametrize("weights", ["scratch", "frozen"])
+def test_it_says_how_to_fill_a_table_with_what_it_has_learned(
+    tmp_path, monkeypatch, capsys, weights
+):
+    """With the run's own network, or where that stays as it is, with the one that was given."""
+    own_table().to_csv(tmp_path / "mine.csv", index=False)
+    (tmp_path / "toy.yaml").write_text(TOY.format(path=tmp_path / "mine.csv"))
+    given, out = tmp_path / "given", tmp_path / "out"
+    given.mkdir()
+    (given / "config.json").write_text("{}")
+
+    def learn_masks(config, run, *_):
+        if weights != "frozen":
+            run.supernet.mkdir()
+        return {"results": []}
+
+    monkeypatch.setattr(mask_run, "check", lambda config, supernet: None)
+    monkeypatch.setattr(mask_run, "is_done", lambda run: True)
+    monkeypatch.setattr(mask_run, "learn_masks", learn_masks)
+    monkeypatch.setattr(telling, "tracked", lambda config, run, command: nullcontext())
+    supernet = [] if weights == "scratch" else ["--supernet", given]
+    asked = ["--config", tmp_path / "toy.yaml", "--set", f"mask.weights={weights}", *supernet]
+    argv = [str(part) for part in (*asked, "--out", out)]
+    assert cli.run("mask", mask.main, mask.__doc__, mask.add_arguments, argv=argv) == 0
+    network = given if weights == "frozen" else out / "supernet"
+    told = f"--schedule {out / 'schedules' / '5.json'} --supernet {network}"
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"Impute:   python -m jobs.impute --table FILE {told}"
 
 
 def test_the_weather_is_configured_as_its_supernet_is_trained():
