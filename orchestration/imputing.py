@@ -60,7 +60,7 @@ class Filled:
     """What was put into the gaps of a table.
 
     Args:
-        table: the table, medians in its gaps; all other cells as they were.
+        table: the table, medians in its gaps, all other cells as they were; of a CSV texts.
         gaps: a row for each gap that was filled: time as in the table (or the row's number),
             variable, and a column a quantile.
         picture: PNG of the window with the most gaps; None where there are none.

@@ -272,3 +272,15 @@ def test_rows_that_are_missing_are_no_other_step(trained, tmp_path, hours):
 def test_rows_without_times_have_no_step(trained, tmp_path):
     read_hours(tmp_path / "own.csv", range(0, 24, 2))
     check_step(read_imputer(*trained), read_table(tmp_path / "own.csv", None))
+
+
+@pytest.mark.parametrize("kind", ["text", "view", "dictionary"])
+def test_text_of_a_parquet_may_be_kept_in_any_way(trained, tmp_path, kind):
+    texts = pa.array([f"2020-01-01 {hour:02d}:00" for hour in (0, 2, 3)])
+    ways = {"view": texts.cast(pa.string_view()), "dictionary": texts.dictionary_encode()}
+    own = pa.table({"time": ways.get(kind, texts), "warm": [20.0, 21.0, 22.0]})
+    pq.write_table(own, tmp_path / "own.parquet")
+    file = written(trained, tmp_path / "own.parquet", "time", tmp_path / "out")
+    found = pq.read_table(file)
+    assert found["time"].to_pylist() == [f"2020-01-01 {hour:02d}:00" for hour in range(4)]
+    assert pa.types.is_dictionary(found.schema.field("time").type) == (kind == "dictionary")

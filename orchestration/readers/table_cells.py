@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from orchestration.errors import DataError
 
 AS_TEXT = {"dtype": str, "keep_default_na": False}
+VIEWED = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 UNNAMED = re.compile(r"Unnamed: \d+")
 
 
@@ -65,7 +66,7 @@ def _csv(file: Path) -> Cells:
 
 
 def _parquet(file: Path) -> Cells:
-    read, raw = pd.read_parquet(file), pq.read_table(file)
+    read, raw = pd.read_parquet(file), _without_views(pq.read_table(file))
     index = ()
     if not isinstance(read.index, pd.RangeIndex):
         index = tuple(
@@ -76,6 +77,15 @@ def _parquet(file: Path) -> Cells:
     names = map(str, read.columns)
     places = {name: raw.schema.get_field_index(name) for name in names}
     return Cells(read, raw, places, (*index, *_nameless(read)))
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """Views of text or bytes as what they view: Arrow cannot put views into another order."""
+    for place, field in enumerate(table.schema):
+        if field.type in VIEWED:
+            field = field.with_type(VIEWED[field.type])
+            table = table.set_column(place, field, table.column(place).cast(field.type))
+    return table
 
 
 def _nameless(read: pd.DataFrame) -> tuple[str, ...]:

@@ -100,8 +100,11 @@ def read_table(file: Path, time: str | None) -> TimeTable:
     numbers.columns = [str(name) for name in numbers.columns]
     if time is None:
         return TimeTable(numbers, np.arange(len(read)), None, cells.raw, cells.places)
-    values, rows = _on_grid(numbers, _times(read[time], file), file)
-    return TimeTable(values, rows, read[time], cells.raw, cells.places)
+    times = read[time]
+    if isinstance(times.dtype, pd.CategoricalDtype):  # to which no other time could be added
+        times = times.astype(times.cat.categories.dtype)
+    values, rows = _on_grid(numbers, _times(times, file), file)
+    return TimeTable(values, rows, times, cells.raw, cells.places)
 
 
 def _on_grid(
