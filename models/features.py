@@ -65,6 +65,28 @@ class Classifier(nn.Module):
         return self.head(self.features(x))
 
 
+def halves(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Which images a classifier is trained on, and which tell its accuracy.
+
+    Every other image, where each half then has all classes that occur; else every other image of
+    each class: of labels that alternate, a half of the former kind would have every other class.
+
+    Args:
+        labels: int64 (n,).
+
+    Returns:
+        Two tensors of indices, int64, rising. Where no class has two images, the second half has
+        other classes than the first.
+    """
+    rank, classes = torch.arange(len(labels)), labels.unique()
+    whole = all(torch.equal(labels[first::2].unique(), classes) for first in (0, 1))
+    if not whole and len(classes) < len(labels):
+        for label in classes:
+            members = labels == label
+            rank[members] = torch.arange(int(members.sum()))
+    return (rank % 2 == 0).nonzero()[:, 0], (rank % 2 == 1).nonzero()[:, 0]
+
+
 def train_classifier(
     images: Tensor,
     labels: Tensor,
@@ -74,6 +96,7 @@ def train_classifier(
     batch_size: int = 64,
     learning_rate: float = 3e-3,
     num_features: int = 64,
+    num_classes: int | None = None,
 ) -> Classifier:
     """Trains a classifier, the same for the same arguments and number of threads.
 
@@ -87,6 +110,7 @@ def train_classifier(
         batch_size: Images an iteration, drawn with replacement.
         learning_rate: Its peak.
         num_features: D.
+        num_classes: Of the data; None for as many as these labels need.
 
     Returns:
         The classifier in eval mode.
@@ -100,9 +124,9 @@ def train_classifier(
         raise ValueError(f"{len(labels)} labels for {len(images)} images")
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        network = Classifier(
-            images.shape[1], images.shape[2], int(labels.max()) + 1, num_features
-        ).train()
+        if num_classes is None:
+            num_classes = int(labels.max()) + 1
+        network = Classifier(images.shape[1], images.shape[2], num_classes, num_features).train()
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from models.features import Classifier, accuracy, images_at_once, train_classifier
+from models.features import Classifier, accuracy, halves, images_at_once, train_classifier
 from models.frechet import Reference
 from models.moments import moments
 from orchestration.config import Config, fingerprint
@@ -90,9 +90,9 @@ def extractor_folder(config: Config, data: DataSet, cache: Path) -> Path:
 def ensure_extractor(config: Config, data: DataSet, cache: Path, say: Say = log.info) -> Path:
     """Makes the extractor, by tasks of the cluster, unless it is there already.
 
-    A classifier is trained by the even-numbered images, the others tell its accuracy. The features
-    of pretrained networks need no labels. That there are some for a classifier,
-    `dry_run.check_features` has told.
+    A classifier is trained by half of the images (`models.features.halves`), the others tell its
+    accuracy. The features of pretrained networks need no labels. That there are some for a
+    classifier, `dry_run.check_features` has told.
 
     Args:
         config: its `data` and `features`.
@@ -133,7 +133,7 @@ def load_extractor(folder: Path) -> Extractor:
 def _make(config: Config, data: DataSet, folder: Path, say: Say) -> None:
     """Writes an extractor into an empty folder."""
     images, labels = load_arrays(data.folder)
-    network, state, facts = _network(config, images, labels, say)
+    network, state, facts = _network(config, images, labels, data.header.num_classes, say)
     chosen = _chosen(len(images), config)
     seen = images if chosen is None else images[chosen]
     images_a_task = _images_a_task(config.features.name, seen.shape)
@@ -152,7 +152,11 @@ def _make(config: Config, data: DataSet, folder: Path, say: Say) -> None:
 
 
 def _network(
-    config: Config, images: np.ndarray, labels: np.ndarray | None, say: Say
+    config: Config,
+    images: np.ndarray,
+    labels: np.ndarray | None,
+    num_classes: int | None,
+    say: Say,
 ) -> tuple[FeatureNetwork, dict[str, Tensor], dict[str, Json]]:
     """The feature network, what to save of it, and what to say of it."""
     features = config.features
@@ -165,10 +169,12 @@ def _network(
         weights = {name: value.contiguous() for name, value in state.items()}
         return build(features.name, state), weights, {**facts, "accuracy": None}
     say("data    a classifier learns the labels: quality is measured on its features ...")
-    state, share = ray.get(_train.remote(images, labels, features.seed, features.iterations))
+    state, share = ray.get(
+        _train.remote(images, labels, num_classes, features.seed, features.iterations)
+    )
     facts |= {
         "shape": list(images.shape[1:]),
-        "num_classes": len(state["head.1.bias"]),
+        "num_classes": num_classes,
         "accuracy": share,
     }
     say(f"data    ... and knows {share:.0%} of the images that it was not shown")
@@ -203,9 +209,13 @@ def _chosen(count: int, config: Config) -> np.ndarray | None:
 
 @ray.remote(num_cpus=0)
 def _train(
-    images: np.ndarray, labels: np.ndarray, seed: int, iterations: int
+    images: np.ndarray, labels: np.ndarray, num_classes: int, seed: int, iterations: int
 ) -> tuple[dict[str, Tensor], float]:
     torch.set_num_threads(1)
-    pixels, classes = torch.from_numpy(images.copy()), torch.from_numpy(labels.copy())
-    network = train_classifier(pixels[::2], classes[::2], seed=seed, iterations=iterations)
-    return network.state_dict(), accuracy(network, pixels[1::2], classes[1::2])
+    shown, others = (half.numpy() for half in halves(torch.from_numpy(labels.copy())))
+    network = train_classifier(
+        torch.from_numpy(images[shown]), torch.from_numpy(labels[shown]),
+        seed=seed, iterations=iterations, num_classes=num_classes,
+    )  # fmt: skip
+    rest = torch.from_numpy(images[others]), torch.from_numpy(labels[others])
+    return network.state_dict(), accuracy(network, *rest)

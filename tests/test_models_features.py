@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from models import features as module
-from models.features import Classifier, _shifted, accuracy, train_classifier
+from models.features import Classifier, _shifted, accuracy, halves, train_classifier
 from models.frechet import Reference, distance, noise_floor
 from models.images import from_uint8
 from models.moments import moments
@@ -176,6 +176,29 @@ def test_shifts_move_whole_images_and_repeat_their_edges():
         offsets.update(found)
     assert len(offsets) == 9
     assert torch.equal(_shifted(x, 0, torch.Generator()), x)
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown", "others"),
+    [
+        ([0, 1, 1, 0, 2, 2], [0, 2, 4], [1, 3, 5]),  # both have all: as they come
+        ([0, 1, 0, 1, 0, 1], [0, 1, 4, 5], [2, 3]),  # zeros at 0 2 4, ones at 1 3 5
+        ([5, 1, 7, 3, 5, 1, 7, 3], [0, 1, 2, 3], [4, 5, 6, 7]),
+        ([0, 1, 0, 2, 0], [0, 1, 3, 4], [2]),  # a class of one image is learnt
+        ([3, 1, 0, 2], [0, 2], [1, 3]),  # so is half of them, else none would be left
+    ],
+)
+def test_each_half_has_all_classes(labels, shown, others):
+    found = halves(torch.tensor(labels))
+    assert [half.tolist() for half in found] == [shown, others]
+
+
+def test_the_head_has_as_many_classes_as_the_data():
+    def classes(**number):
+        first = IMAGES[:1], LABELS[:1]
+        return train_classifier(*first, seed=0, iterations=1, **number).head[1].out_features
+
+    assert int(LABELS[0]) == 0 and classes() == 1 and classes(num_classes=12) == 12
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from models.features import accuracy, train_classifier
 from models.images import from_uint8
 from orchestration import config as configs
 from orchestration import extractor, real_features
@@ -70,6 +71,24 @@ def test_the_folder_is_named_by_what_it_depends_on(trained):
     # Where the files of a data set have changed, its configuration has not
     changed = prepare(config.data.model_copy(update={"image_size": 4}), folder.parent)
     assert extractor_folder(config, changed, folder.parent) != folder
+
+
+def test_where_every_other_image_shows_all_classes_the_split_is_what_it_was(digits):
+    """Features that are kept, and all numbers on them, go on to the bit."""
+    images, labels = load_arrays(digits.folder)
+    state, share = extractor._train._function(images, labels, 10, 4, 5)
+    pixels, classes = torch.from_numpy(images.copy()), torch.from_numpy(labels.copy())
+    expected = train_classifier(pixels[::2], classes[::2], seed=4, iterations=5)
+    assert all(torch.equal(value, state[key]) for key, value in expected.state_dict().items())
+    assert share == accuracy(expected, pixels[1::2], classes[1::2])
+
+
+def test_a_classifier_is_shown_all_classes_of_labels_that_alternate(digits):
+    """Ones and zeros in turn: every other image would show it one class, and tell of the other."""
+    images, labels = load_arrays(digits.folder)
+    turns = np.stack([np.flatnonzero(labels == digit)[:80] for digit in (0, 1)], 1).ravel()
+    state, share = extractor._train._function(images[turns], labels[turns], 3, 0, 60)
+    assert share > 0.9 and len(state["head.1.bias"]) == 3
 
 
 def load(*overrides):
