@@ -47,7 +47,8 @@ class Pool:
         actors: handles of `ScorerActor`s.
         batch_size: images a task.
         shared: what their scorers are made from.
-        timeout_s: longest wait for one population's scores.
+        timeout_s: longest wait for a batch once the one before it has come, and for what is made
+            of all of them: not for the whole, since many images on large networks take days.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Pool:
             tell: called with (batches done, batches in all) after each batch but the last.
 
         Raises:
-            MachineError: actors stay lost or answer too late.
+            MachineError: actors stay lost, or no batch comes for `timeout_s`.
             DataError: a schedule's samples are not finite: the supernet has diverged.
         """
         blocks = self.blocks(schedules, seed, batches(num_images, self.batch_size))
@@ -140,12 +141,12 @@ class Pool:
         ]
         blocks = self.blocks(schedules, seed, runs, num_whole=first + num_images, cut=False)
         shared = ray.put(real)
-        return self._get(
-            [
-                self._call(self.actors[i % len(self.actors)], "reward", shared, *refs)
-                for i, refs in enumerate(blocks)
-            ]
-        )
+        rewards = [
+            self._call(self.actors[i % len(self.actors)], "reward", shared, *refs)
+            for i, refs in enumerate(blocks)
+        ]
+        self._follow(blocks)
+        return self._get(rewards)
 
     def blocks(
         self,
@@ -185,7 +186,9 @@ class Pool:
 
     def judge(self, blocks: Sequence[Sequence[ObjectRef]]) -> list[Replicates]:
         """The distances of schedules from their blocks; errors as of `distances`."""
-        return self._judged(self._judging(blocks))
+        judged = self._judging(blocks)
+        self._follow(blocks)
+        return self._judged(judged)
 
     def keep(self, schedules: Sequence[Steps]) -> None:
         """Names the schedules whose states later populations will start from.
@@ -221,16 +224,27 @@ class Pool:
             ray.kill(actor)
 
     def _follow(
-        self, blocks: Sequence[Sequence[ObjectRef]], tell: Callable[[int, int], None] | None
+        self,
+        blocks: Sequence[Sequence[ObjectRef]],
+        tell: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Tells of each batch but the last when it is done."""
-        if tell is None:
-            return
+        """Waits for all batches, and tells of each but the last when it is done.
+
+        Raises:
+            MachineError: one did not come in time after the one before it.
+        """
         num_batches = len(blocks[0])
-        for done in range(1, num_batches):
-            refs = [of_schedule[done - 1] for of_schedule in blocks]
-            ray.wait(refs, num_returns=len(refs), timeout=self.timeout_s, fetch_local=False)
-            tell(done, num_batches)
+        for done, refs in enumerate(zip(*blocks, strict=True), 1):
+            _, late = ray.wait(
+                list(refs), num_returns=len(refs), timeout=self.timeout_s, fetch_local=False
+            )
+            if late:
+                raise MachineError(
+                    f"scoring: got no batch for {self.timeout_s:.0f} s after {done - 1} of"
+                    f" {num_batches}, expected the next one by then"
+                )
+            if tell is not None and done < num_batches:
+                tell(done, num_batches)
 
     def _call(self, actor: ActorHandle, method: str, *args: object) -> ObjectRef:
         return actor.call.remote([self.shared], method, *args)
@@ -253,7 +267,10 @@ class Pool:
         try:
             return ray.get(list(refs), timeout=self.timeout_s)
         except GetTimeoutError as error:
-            raise MachineError(f"scoring took longer than {self.timeout_s:.0f} s") from error
+            raise MachineError(
+                f"scoring: got no answer of the actors for {self.timeout_s:.0f} s, expected it by"
+                " then"
+            ) from error
         except RayTaskError as error:
             if isinstance(error.cause, NonFiniteFeatures):
                 raise DataError(f"samples of the supernet: {error.cause}") from error

@@ -41,7 +41,7 @@ class ScriptedSource(StubSource):
         with open(self.folder / f"diary-{os.getpid()}", "a") as file:
             file.write(line)
         if (self.folder / "slow").exists():
-            time.sleep(3)
+            time.sleep(float((self.folder / "slow").read_text()))
         for index, features in super().features(schedules, seed, images):
             self._accident(features, images)
             yield index, features
@@ -252,11 +252,33 @@ def test_a_fault_of_a_gpu_costs_its_actors_process_and_no_bit(pools, script):
 
 
 def test_scores_that_do_not_come_in_time_are_an_error_of_the_machine(pools, script):
-    (script / "slow").touch()
+    (script / "slow").write_text("1")
     pool = pools(1)
     pool.timeout_s = 0.5
-    with pytest.raises(MachineError, match="took longer than"):
-        pool.distances(SCHEDULES[:1], SEED, 10)
+    expected = "^scoring: got no batch for 0 s after 0 of 2, expected the next one by then$"
+    with pytest.raises(MachineError, match=expected):
+        pool.distances(SCHEDULES[:1], SEED, 20)
+    pool.timeout_s = 1e-3
+    with pytest.raises(MachineError, match="^scoring: got no answer of the actors for 0 s, expe"):
+        pool.one("score", SCHEDULES[:1], SEED, range(10))
+
+
+def test_the_time_limit_counts_from_the_batch_before(pools, script):
+    """Each of four batches takes a second: all of them longer than the limit, none alone."""
+    pool = pools(1)
+    pool.one("calls")  # once what other tests have left to do is done
+    (script / "slow").write_text("1")
+    pool.timeout_s = 3.5
+    real = np.zeros((4, NUM_FEATURES), "f4")
+    for score in (
+        lambda: pool.distances(SCHEDULES[:1], SEED, 40),
+        lambda: pool.judge(pool.blocks(SCHEDULES[:1], SEED, batches(40, BATCH_SIZE))),
+        lambda: pool.rewards(SCHEDULES[:1], SEED, 40, real),
+        lambda: pool.appraise(SCHEDULES[:1], SEED, 40, real),
+    ):
+        started = time.monotonic()
+        score()
+        assert time.monotonic() - started > pool.timeout_s
 
 
 def test_the_share_of_calls_that_was_saved_is_that_of_all_actors(monkeypatch):
