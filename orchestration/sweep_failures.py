@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestration import fault_log
-from orchestration.errors import ConfigError, DataError, MachineError, StepwiseError
+from orchestration.errors import DataError, MachineError, StepwiseError
 
 log = logging.getLogger(__name__)
 
@@ -67,5 +67,6 @@ class Failures:
 def line_of(error: Exception) -> str:
     """An error in one line."""
     text = " ".join(str(error).split())
-    known = isinstance(error, ConfigError | DataError | MachineError)
-    return text if known else f"internal error: {type(error).__name__}: {text}"
+    if isinstance(error, StepwiseError):
+        return text
+    return f"internal error: {type(error).__name__}: {text}"

@@ -2,6 +2,7 @@ import pytest
 
 from orchestration.errors import ConfigError, DataError, MachineError
 from orchestration.sweep_failures import Failures
+from orchestration.training_loop import Diverged
 
 
 @pytest.fixture
@@ -25,6 +26,14 @@ def test_a_fault_of_our_own_leaves_its_traceback(failures, tmp_path):
         raise KeyError("x")
     assert failures.line("b") == "internal error: KeyError: 'x'"
     assert "KeyError: 'x'" in (tmp_path / "b" / "error.log").read_text()
+
+
+def test_a_training_that_diverges_is_no_fault_of_our_own(failures, tmp_path):
+    failures.add(["a"], Diverged("iteration 7: the loss is nan"))
+    assert failures.line("a") == "iteration 7: the loss is nan"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError, match="^1 of 3 searches not done"):
+        failures.check(3)
 
 
 def test_an_interruption_is_nobodys_failure(failures):
