@@ -8,10 +8,11 @@ of every number that is measured on it.
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import numpy as np
@@ -24,7 +25,9 @@ INCEPTION_URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/"
     "pt_inception-2015-12-05-6726825d.pth"
 )
-UNREADABLE = (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
+UNREADABLE = (
+    AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error
+)  # fmt: skip
 TIMEOUT_S = 30  # of a connection that says nothing
 
 
@@ -152,7 +155,7 @@ def _download(place: Path) -> None:
     try:
         with urlopen(INCEPTION_URL, timeout=TIMEOUT_S) as answer:
             content = answer.read()
-    except (URLError, OSError) as error:
+    except (OSError, HTTPException) as error:  # no network, no such file, a broken connection
         reason = getattr(error, "reason", None) or error
         raise MachineError(f"cannot download {INCEPTION_URL}: {reason}; {remedy}") from error
     found = hashlib.sha256(content).hexdigest()

@@ -2,6 +2,9 @@
 
 import hashlib
 import io
+import struct
+import zipfile
+from http.client import IncompleteRead
 from pathlib import Path
 from urllib.error import URLError
 
@@ -85,6 +88,7 @@ def test_what_is_missing_is_downloaded_once(home, monkeypatch):
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [(URLError("no route"), "cannot download .*: no route"), (TimeoutError("late"), "late"),
+     (IncompleteRead(b"weig", 3), "cannot download .*: IncompleteRead.4 bytes read, 3 more"),
      (b"a page that says sign in", "gave another file")],
 )  # fmt: skip
 def test_without_network_one_line_says_where_to_put_it(home, monkeypatch, answer, expected):
@@ -135,6 +139,20 @@ def test_statistics_that_cannot_be_are_told_in_one_line(tmp_path, changed, expec
     with pytest.raises(DataError, match=expected) as caught:
         weights.read_reference(path, 6)
     assert str(path) in str(caught.value) and "expected pytorch-fid's" in str(caught.value)
+
+
+def test_damage_inside_a_compressed_archive_is_told_in_one_line(tmp_path):
+    """The first byte says which kind of block follows; of the kind 3 there are none."""
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, mu=np.zeros(6), sigma=np.eye(6))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        (first, *_) = archive.infolist()
+    name, extra = struct.unpack_from("<HH", content, first.header_offset + 26)
+    content[first.header_offset + 30 + name + extra] |= 0b110
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path}: .*invalid block type; expected pytorch-fid's"):
+        weights.read_reference(path, 6)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut off"])
