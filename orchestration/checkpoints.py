@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+import safetensors
 import safetensors.torch
 import torch
 from diffusers import UNet2DModel
@@ -20,7 +21,7 @@ from torch import nn
 from models.imputer import imputer, imputer_parts
 from models.networks import concatenated_parts, unet
 from models.supernet import Parts, Supernet
-from orchestration.errors import DataError
+from orchestration.errors import DataError, MachineError
 from orchestration.files import (
     Json,
     check_manifest,
@@ -99,7 +100,12 @@ def save_supernet(
         MachineError: the disk is full or not writable.
     """
     with new_folder(folder) as unfinished:
-        supernet.full.save_pretrained(unfinished)
+        try:
+            supernet.full.save_pretrained(unfinished)
+        except safetensors.SafetensorError as error:  # which has no errno
+            raise MachineError(
+                f"cannot write {folder}: {error}; expected a writable place with free space"
+            ) from error
         write_bytes(unfinished / PRIVATE, safetensors.torch.save(supernet.private_state()))
         description = {
             "format": FORMAT,

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 import ray
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from models.features import Classifier, accuracy, halves, images_at_once, train_classifier
@@ -31,6 +31,7 @@ from orchestration.files import (
     cached_folder,
     check_manifest,
     sha256_of,
+    write_bytes,
     write_manifest,
 )
 from orchestration.real_features import real_features
@@ -145,7 +146,7 @@ def _make(config: Config, data: DataSet, folder: Path, say: Say) -> None:
     else:
         mu, sigma = read_reference(config.features.reference, features.shape[1])
         facts["num_reference"] = None
-    save_file(state, folder / WEIGHTS)
+    write_bytes(folder / WEIGHTS, save(state))  # save_file has errors of its own for a full disk
     np.save(folder / FEATURES, features)
     np.savez(folder / REFERENCE, mu=mu, sigma=sigma)
     write_manifest(folder, (WEIGHTS, FEATURES, REFERENCE), facts)

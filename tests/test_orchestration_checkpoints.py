@@ -1,3 +1,6 @@
+import resource
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -124,6 +127,28 @@ def test_a_save_that_fails_leaves_the_old_supernet(tmp_path, supernet, monkeypat
         save(folder, build_supernet(NETWORK, WIDTHS, seed=4))
     assert supernet_sha(folder) == sha
     assert [path.name for path in tmp_path.iterdir()] == ["supernet"]
+
+
+@contextmanager
+def little_space(num_bytes):
+    """Files end at this size, as on a disk that is full there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_fills_is_an_error_of_the_machine(tmp_path, supernet):
+    """safetensors raises an error of its own there, which is no OSError."""
+    with little_space(4000), pytest.raises(MachineError) as caught:
+        save(tmp_path / "supernet", supernet)
+    assert type(caught.value.__cause__).__name__ == "SafetensorError"
+    line = str(caught.value)
+    assert line.startswith(f"cannot write {tmp_path / 'supernet'}: ") and "\n" not in line
+    assert line.endswith("expected a writable place with free space")
+    assert list(tmp_path.iterdir()) == []
 
 
 def training_state(iteration):

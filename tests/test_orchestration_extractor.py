@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.datasets import load_digits
 
 from models.features import accuracy, train_classifier
@@ -15,7 +16,13 @@ from orchestration import extractor, real_features
 from orchestration.actors import started
 from orchestration.data import load_arrays, prepare
 from orchestration.errors import DataError, MachineError
-from orchestration.extractor import REFERENCE, ensure_extractor, extractor_folder, load_extractor
+from orchestration.extractor import (
+    REFERENCE,
+    WEIGHTS,
+    ensure_extractor,
+    extractor_folder,
+    load_extractor,
+)
 from orchestration.placement import Placement
 
 CONFIG = configs.load(None, ["search.budget=1"])
@@ -89,6 +96,25 @@ def test_a_classifier_is_shown_all_classes_of_labels_that_alternate(digits):
     turns = np.stack([np.flatnonzero(labels == digit)[:80] for digit in (0, 1)], 1).ravel()
     state, share = extractor._train._function(images[turns], labels[turns], 3, 0, 60)
     assert share > 0.9 and len(state["head.1.bias"]) == 3
+
+
+def test_the_weights_are_the_bytes_that_safetensors_writes_without_its_way_to_fail(
+    trained, tmp_path, monkeypatch
+):
+    config, data, folder = trained
+    save_file(load_file(folder / WEIGHTS), tmp_path / WEIGHTS)
+    assert (folder / WEIGHTS).read_bytes() == (tmp_path / WEIGHTS).read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    network = torch.nn.Flatten()
+    made = network, {"a": torch.zeros(1)}, {}
+    monkeypatch.setattr(extractor, "_network", lambda *arguments: made)
+    monkeypatch.setattr(extractor, "real_features", lambda *arguments: np.eye(5, dtype="f4"))
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(MachineError, match="cannot write .*safetensors: No space left"):
+        extractor._make(config, data, tmp_path, print)
 
 
 def load(*overrides):
