@@ -65,9 +65,12 @@ def step_times(
         else:
             conditioning.predict(network, x, t, images)
 
+    # Where nothing is left of x_0, which a chain of zero terminal SNR ends with, there is no move
+    usable = [i for i, a in enumerate(sampler.alphas_cumprod) if a > 0]
+
     def sample(num_steps: int) -> None:
-        count = len(sampler.alphas_cumprod)
-        steps = [(i * count // num_steps, 1.0) for i in reversed(range(num_steps))]
+        chosen = (i * len(usable) // num_steps for i in reversed(range(num_steps)))
+        steps = [(usable[i], 1.0) for i in chosen]
         sampled = sample_population(
             {1.0: _no_network}, sampler, [steps], seed=0, images=images, shape=shape,
             batch=num_images, conditioning=conditioning, device=device,
@@ -75,7 +78,7 @@ def step_times(
         for _, x_0 in sampled:
             x_0.cpu()
 
-    many = min(NUM_STEPS, len(sampler.alphas_cumprod))
+    many = min(NUM_STEPS, len(usable))
     calls = fastest_s({w: lambda n=net: call(n) for w, net in networks.items()}, device=device)
     beside = fastest_s({n: lambda n=n: sample(n) for n in {1, many}}, device=device)
     step_s = max(0.0, beside[many] - beside[1]) / max(1, many - 1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.conditioning import Conditioning
-from models.diffusion import alphas_cumprod, linear_betas
+from models.diffusion import alphas_cumprod, linear_betas, noise_levels
 from models.frechet import Reference
 from models.sampling import Sampler
 from orchestration import step_times as module
@@ -68,6 +68,14 @@ def test_moves_are_timed_in_the_chain_as_it_is(few_rounds, monkeypatch):
     asked.clear()
     times = step_times({1.0: sleeping(0)}, sampler("ddpm", 1), 4, (1, 4, 4))
     assert {count for _, count, *_ in asked} == {1} and times.step_ms == 0
+
+
+def test_where_nothing_is_left_of_the_image_no_move_is_timed(few_rounds):
+    """Of noise alone, which a chain of zero terminal SNR ends with, no epsilon tells x_0."""
+    moves = Sampler("ddim", noise_levels(50, "linear", rescale_zero_terminal_snr=True))
+    assert moves.alphas_cumprod[-1] == 0 and moves.prediction == "epsilon"
+    times = step_times({1.0: sleeping(0)}, moves, 4, (1, 4, 4))
+    assert times.sample_ms > 0
 
 
 def test_a_scorer_times_its_subnets(few_rounds):
