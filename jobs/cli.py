@@ -80,7 +80,9 @@ def run(
     """
     signals.install()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # progress is seen at once through a pipe too
+        # Progress is seen at once through a pipe too. A file's name may be no text, an encoding
+        # may lack a letter: then escapes are told, which stderr does by itself
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     try:
         arguments = _parser(name, description, add_arguments, default).parse_args(argv)
     except ConfigError as error:

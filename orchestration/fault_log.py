@@ -15,7 +15,8 @@ def keep(error: BaseException, folder: Path) -> Path:
         MachineError: the disk is full or not writable.
     """
     path = folder / NAME
-    write_bytes(path, "".join(traceback.format_exception(error)).encode())
+    text = "".join(traceback.format_exception(error))
+    write_bytes(path, text.encode(errors="backslashreplace"))  # names of files may be no text
     return path
 
 

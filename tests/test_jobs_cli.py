@@ -1,4 +1,5 @@
 import errno
+import io
 import logging
 import os
 import signal
@@ -243,6 +244,27 @@ def test_a_signal_is_a_clean_stop(tmp_path, how, number, code):
     assert err.splitlines()[-1] == "try: interrupted; the same command resumes"
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_of_files_that_are_no_text_are_told_with_escapes(tmp_path, monkeypatch, encoding):
+    name = os.fsdecode(b"caf\xe9.png")  # of Latin-1
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+    err.reconfigure(errors="backslashreplace")  # as Python opens it
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+
+    def main(invocation):
+        print(f"{name} is left out: 3 \xb1 1")
+        raise ValueError(name)
+
+    assert call(main, "--out", str(tmp_path)) == 1
+    sign = "\xb1" if encoding == "utf-8" else "\\xb1"
+    out.flush()
+    assert out.buffer.getvalue().decode(encoding) == f"caf\\udce9.png is left out: 3 {sign} 1\n"
+    err.flush()
+    assert b"ValueError: caf\\udce9.png (traceback in " in err.buffer.getvalue()
+    assert (tmp_path / "error.log").read_text().endswith("ValueError: caf\\udce9.png\n")
 
 
 def test_a_reader_that_has_gone_is_no_fault_of_ours(tmp_path):
