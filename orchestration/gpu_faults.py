@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-from orchestration.machine import first_line, out_of_memory
+from orchestration.machine import first_line, is_of_memory, out_of_memory
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def guarded(remedy: str, function: Callable[..., T], *args: object) -> T:
     try:
         return function(*args)
     except RuntimeError as error:
-        if _is_of_memory(error):
+        if is_of_memory(error):
             # No traceback holds on to tensors
             raise out_of_memory(error, remedy) from None
         if is_fault(error):
@@ -61,10 +61,3 @@ def is_fault(error: RuntimeError) -> bool:
     except torch.AcceleratorError:
         return True
     return False
-
-
-def _is_of_memory(error: RuntimeError) -> bool:
-    """Whether memory is short: torch's allocator says so by its own error, CUDA by the other."""
-    if isinstance(error, torch.AcceleratorError):
-        return "out of memory" in first_line(error)
-    return isinstance(error, torch.OutOfMemoryError)

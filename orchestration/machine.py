@@ -47,13 +47,23 @@ def local_device(asked: str) -> str:
 
 
 def check_usable(device: str) -> None:
-    """Raises MachineError where torch cannot compute on the device."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise MachineError(
-            f"{platform.node()}: got a GPU that torch {torch.__version__} cannot use; expected"
-            " torch for CUDA and a driver that fits it there, or score.device=cpu and"
-            " train.device=cpu"
-        )
+    """Raises MachineError where torch cannot compute on the device; a full GPU is let pass."""
+    if device != "cuda":
+        return
+    reason = ""
+    if torch.cuda.is_available():
+        try:
+            (torch.ones(1, device=device) + 1).item()  # torch may have no kernels for this GPU
+            return
+        except RuntimeError as error:
+            if is_of_memory(error):  # to be told where more than this is asked of it
+                return
+            reason = f" ({first_line(error)})"
+    raise MachineError(
+        f"{platform.node()}: got a GPU that torch {torch.__version__} cannot use{reason}; expected"
+        " torch for CUDA and this GPU, and a driver that fits it there, or score.device=cpu and"
+        " train.device=cpu"
+    )
 
 
 def settle(device: str, tf32: bool = False, gradients: bool = False) -> None:
@@ -86,6 +96,13 @@ def settle(device: str, tf32: bool = False, gradients: bool = False) -> None:
 def out_of_memory(error: RuntimeError, remedy: str) -> MachineError:
     """The error of a GPU that is too small, in a line: which one, how full, what to do."""
     return MachineError(f"{_memory()}: out of memory ({first_line(error)}); expected {remedy}")
+
+
+def is_of_memory(error: RuntimeError) -> bool:
+    """Whether memory is short: torch's allocator says so by its own error, CUDA by the other."""
+    if isinstance(error, torch.AcceleratorError):
+        return "out of memory" in first_line(error)
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 def processor(device: str = "cpu") -> str:

@@ -45,13 +45,45 @@ def test_a_gpu_that_torch_cannot_use_is_told_with_the_remedy(monkeypatch):
     assert machine.local_device("auto") == machine.local_device("cpu") == "cpu"
 
 
+def computing(monkeypatch, error=None):
+    """Has there be a GPU, on which whatever is computed raises an error."""
+
+    def ones(size, device):
+        assert device == "cuda"
+        if error is not None:
+            raise error
+        return torch.zeros(size)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", ones)
+
+
+def test_a_gpu_that_torch_has_no_kernels_for_is_told_and_a_full_one_is_not(monkeypatch):
+    text = "CUDA error: no kernel image is available for execution on the device\nhints follow"
+    computing(monkeypatch, torch.AcceleratorError(text))
+    with pytest.raises(MachineError) as caught:
+        machine.check_usable("cuda")
+    assert "cannot use (CUDA error: no kernel image is available for ex" in str(caught.value)
+    assert "; expected torch for CUDA and this GPU" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    machine.check_usable("cpu")
+    for full in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB"),
+        torch.AcceleratorError("CUDA error: out of memory\nhints follow"),
+    ):
+        computing(monkeypatch, full)
+        machine.check_usable("cuda")
+    computing(monkeypatch)
+    machine.check_usable("cuda")
+
+
 def test_the_record_of_a_cpu_is_what_it_was():
     assert machine.hardware().keys() == {"processor", "has_bfloat16", "machine", "torch"}
 
 
 def test_a_gpu_is_told_by_what_its_bits_depend_on(monkeypatch):
+    computing(monkeypatch)
     for name, answer in {
-        "is_available": lambda: True,
         "get_device_name": lambda: "NVIDIA A100-SXM4-40GB",
         "is_bf16_supported": lambda including_emulation: True,
         "get_device_properties": lambda: SimpleNamespace(
