@@ -22,6 +22,8 @@ CONNECT_TIMEOUT_S = 10
 # Ray gives its own processes 30 seconds, which a busy machine may exceed the first time.
 START_ATTEMPTS = 3
 
+JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set where Ray runs a submitted job
+
 OF_RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # A failed batch fails what waits for it too; the first to be asked for is raised and told.
@@ -36,7 +38,8 @@ def cluster(config: Config) -> Iterator[None]:
     """Connects to Ray, starting it on this machine unless told where it is; lets go at the end.
 
     Where it is, `ray.address` tells, or `RAY_ADDRESS`, which a submitted job finds set. Another
-    cluster that happens to be on this machine, or was once, is left alone.
+    cluster that happens to be on this machine, or was once, is left alone. Its nodes are sent the
+    code, which a submitted job has brought already.
 
     Raises:
         MachineError: the cluster does not answer.
@@ -50,7 +53,8 @@ def cluster(config: Config) -> Iterator[None]:
     runtime: dict[str, object] = {}
     if address != "local":
         runtime["env_vars"] = {name: os.environ[name] for name in ENVIRONMENT}
-    if config.ray.address is not None:
+    is_submitted = JOB_CONFIG in os.environ
+    if config.ray.address is not None or not (address == "local" or is_submitted):
         runtime |= {"working_dir": str(ROOT), "excludes": [".git", ".venv", "runs"]}
     _init(address, runtime)
     signals.install()  # over the handler that ray.init() has put in place

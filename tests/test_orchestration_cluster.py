@@ -3,6 +3,7 @@ import socket
 
 import pytest
 import ray
+from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
 from ray.runtime_env.runtime_env import _merge_runtime_env
 
 from orchestration import cluster as module
@@ -23,6 +24,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(ray, "shutdown", lambda: calls.append("shutdown"))
     monkeypatch.setattr(module.signals, "install", lambda: calls.append("signals"))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv(RAY_JOB_CONFIG_JSON_ENV_VAR, raising=False)
     return calls
 
 
@@ -44,6 +46,7 @@ def test_a_command_has_a_cluster_of_its_own_unless_told_of_one(asked):
 
 def test_a_submitted_job_joins_the_cluster_it_was_submitted_to(asked, listener, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", listener)
+    monkeypatch.setenv(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}")
     with cluster(load()):
         assert asked[0]["address"] == listener and "include_dashboard" not in asked[0]
         assert "working_dir" not in asked[0]["runtime_env"]  # the job has brought it
@@ -54,6 +57,17 @@ def test_a_given_cluster_is_sent_the_code(asked, listener, monkeypatch):
     with cluster(load(f"ray.address={listener}")):
         assert asked[0]["address"] == listener
         assert asked[0]["runtime_env"]["working_dir"] == str(module.ROOT)
+
+
+def test_a_cluster_that_the_environment_names_is_sent_the_code(asked, listener, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", listener)
+    with cluster(load()):
+        assert asked[0]["address"] == listener
+        assert asked[0]["runtime_env"]["working_dir"] == str(module.ROOT)
+    asked.clear()
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    with cluster(load()):
+        assert asked[0]["runtime_env"] == {}
 
 
 def test_every_process_has_one_thread_unless_told_otherwise(asked, listener, monkeypatch):
