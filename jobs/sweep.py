@@ -29,6 +29,7 @@ def main(invocation: cli.Invocation) -> None:
         from rich.console import Console  # heavy, as the others: not before the run is ours
 
         from orchestration import telling
+        from orchestration.costs import UNITS
         from orchestration.sweep import run_sweep
         from orchestration.sweep_report import write_sweep_report
         from orchestration.sweep_tables import failure_lines, sweep_tables
@@ -40,7 +41,7 @@ def main(invocation: cli.Invocation) -> None:
             track.write(directory.summary, directory.page, directory.picture)
             track.save_view(f"{track.name}: fronts", "relative_quality")
             look = telling.how_to_look(config, directory.run, track)
-    for table in sweep_tables(summary):
+    for table in sweep_tables(summary, UNITS[config.search.cost]):
         print()
         Console().print(table)
     print()

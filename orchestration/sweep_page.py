@@ -21,13 +21,14 @@ from orchestration.sweep_plot import (
     points,
     recommended,
     uniform_front,
+    unit_of_sweep,
     x_title,
 )
 from orchestration.sweep_summary import Summary, Swept
 from orchestration.sweep_tables import (
-    CAPTION,
     HEAD,
     MEDIAN_HEAD,
+    caption,
     failure_lines,
     median_cells,
     search_cells,
@@ -65,7 +66,7 @@ def sweep_html(title: str, searches: Sequence[Swept], summary: Summary) -> str:
         config={"displayModeBar": False, "responsive": True},
     )
     tables = _table("Searches", HEAD, search_cells(summary["searches"]))
-    tables += f'<p class="note">{escape(CAPTION)}</p>'
+    tables += f'<p class="note">{escape(caption(unit_of_sweep(searches)))}</p>'
     if shows_medians(summary):
         tables += _table("Medians over seeds", MEDIAN_HEAD, median_cells(summary["medians"]))
     for line in failure_lines(summary["searches"]):

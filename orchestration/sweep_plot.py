@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
-from orchestration.costs import unit_of
+from orchestration.costs import Unit, unit_of
 from orchestration.figures import INK, STYLE, png_bytes
 from orchestration.front_plot import QUALITY_TICKS, attained
 from orchestration.members import Front, Member, by_savings
@@ -93,9 +93,13 @@ def points(members: Sequence[Member], front: Front) -> tuple[list[float], list[f
 
 
 def x_title(searches: Sequence[Swept]) -> str:
-    """Of the axis of savings; all searches of a sweep go by one cost."""
-    unit = unit_of(next((s.front for s in searches if s.front is not None), {}))
-    return f"savings: share of the baseline's {unit.text} that is not spent, %"
+    """Of the axis of savings."""
+    return f"savings: share of the baseline's {unit_of_sweep(searches).text} that is not spent, %"
+
+
+def unit_of_sweep(searches: Sequence[Swept]) -> Unit:
+    """The unit of the costs of all fronts: all searches of a sweep go by one cost."""
+    return unit_of(next((s.front for s in searches if s.front is not None), {}))
 
 
 def recommended(front: Front) -> Member:

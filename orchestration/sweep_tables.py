@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from orchestration.costs import Unit
 from orchestration.members import percent
 from orchestration.sweep_summary import MedianRow, SearchRow, Summary
 from orchestration.tables import NOTHING
@@ -12,13 +13,23 @@ HEAD = ["data set", "optimizer", "seed", "hypervolume", "saves", "loses", "membe
 MEDIAN_HEAD = ["data set", "optimizer", "seeds", *HEAD[3:]]
 CAPTION = (
     "hypervolume: that of the front against the uniform schedules'. saves, loses: the recommended "
-    "schedule's MACs and quality against the baseline's, re-scored; ± are 95 % intervals."
+    "schedule's {cost} and quality against the baseline's, re-scored; ± are 95 % intervals."
 )
 
 
-def sweep_tables(summary: Summary) -> list[Table]:
-    """The searches, then the medians where a data set and optimizer has several seeds."""
-    tables = [_table("searches", HEAD, search_cells(summary["searches"]), CAPTION)]
+def caption(unit: Unit) -> str:
+    """What the columns of the searches mean; `unit` is that of their costs."""
+    return CAPTION.format(cost=unit.text)
+
+
+def sweep_tables(summary: Summary, unit: Unit) -> list[Table]:
+    """The searches, then the medians where a data set and optimizer has several seeds.
+
+    Args:
+        summary: to be shown.
+        unit: of the costs of its fronts.
+    """
+    tables = [_table("searches", HEAD, search_cells(summary["searches"]), caption(unit))]
     if shows_medians(summary):
         rows = median_cells(summary["medians"])
         tables.append(_table("medians over seeds", MEDIAN_HEAD, rows, None))

@@ -1,3 +1,4 @@
+import html
 import json
 from copy import deepcopy
 
@@ -6,6 +7,7 @@ import pytest
 from fakes import RECOMMENDED, fake_front
 from rich.console import Console
 
+from orchestration.costs import UNITS
 from orchestration.files import canonical_json
 from orchestration.sweep_page import sweep_html, sweep_page_figure
 from orchestration.sweep_plot import sweep_figure, uniform_front
@@ -92,7 +94,7 @@ def test_medians_are_over_the_seeds_that_are_done(sweep):
 def test_the_terminal_has_a_row_for_each_search_and_a_line_for_each_reason(sweep):
     summary = summarize_sweep(sweep)
     console = Console(width=100, record=True, file=open("/dev/null", "w"))
-    for table in sweep_tables(summary):
+    for table in sweep_tables(summary, UNITS["macs"]):
         console.print(table)
     lines = [line.split() for line in console.export_text().splitlines()]
     assert sum(line[:2] == ["digits", "nsga2"] for line in lines) == 3  # two seeds, a median
@@ -103,7 +105,20 @@ def test_the_terminal_has_a_row_for_each_search_and_a_line_for_each_reason(sweep
         "not done: broken-nsga2-0, broken-nsga2-1: /none: no such folder"
     ]
     single = summarize_sweep(sweep[:3])
-    assert len(sweep_tables(single)) == 1  # no medians of one seed
+    assert len(sweep_tables(single, UNITS["macs"])) == 1  # no medians of one seed
+
+
+@pytest.mark.parametrize(("cost", "text"), [("macs", "MACs"), ("latency", "predicted latency")])
+def test_the_caption_names_the_cost_that_was_searched_by(cost, text):
+    front = fake_front()
+    for m in [*front["members"], *front["uniform"], front["baseline"]]:
+        m["latency_predicted_ms"] = m["macs"] / 1e6
+    sweep = [swept("digits", 0, {**front, "cost": cost})]
+    summary = summarize_sweep(sweep)
+    line = f"the recommended schedule's {text} and quality against the baseline's"
+    (table,) = sweep_tables(summary, UNITS[cost])
+    assert line in table.caption
+    assert html.escape(line) in sweep_html("a", sweep, summary)
 
 
 def test_every_front_is_charted_relative_to_its_own_baseline(sweep):
