@@ -36,7 +36,7 @@ from orchestration.files import (
     read_json,
     write_manifest,
 )
-from orchestration.formats import Header, Picture, find_source
+from orchestration.formats import Header, Picture, Source, find_source
 from orchestration.intake import Odd, describe_odd, read_good
 from orchestration.training_sections import Data
 from orchestration.window_formats import WindowHeader
@@ -77,7 +77,7 @@ def look(data: Data) -> tuple[Header | WindowHeader, list[str]]:
         return windows.look(data)
     source = find_source(data)
     header, bad = survey(source, data)
-    return header, describe_odd(Odd(bad).facts(source.passed_over))
+    return header, [*describe_odd(Odd(bad).facts(source.passed_over)), *_remarks(source)]
 
 
 def prepare(
@@ -113,7 +113,7 @@ def prepare(
             names, count = _write_shards(unfinished, header, pictures)
             facts = {**asdict(replace(header, count=count)), **odd.facts(source.passed_over)}
             write_manifest(unfinished, names, {"format": FORMAT, **facts})
-    for line in describe_odd(read_json(folder / MANIFEST)):
+    for line in [*describe_odd(read_json(folder / MANIFEST)), *_remarks(source)]:
         say(f"data    {line}")
     return DataSet(read_header(folder), folder)
 
@@ -180,6 +180,11 @@ def ray_dataset(folder: Path) -> "ray.data.Dataset":
     return ray.data.from_arrow_refs(
         [ray.put(_read_shard(path)) for path in _checked_shards(folder)]
     )
+
+
+def _remarks(source: Source) -> list[str]:
+    """Lines on the files as they are now, which no manifest keeps."""
+    return [f"no labels: {source.unlabelled}"] if source.unlabelled else []
 
 
 def _write_shards(

@@ -5,7 +5,7 @@ from pathlib import Path
 from orchestration.config import Config
 from orchestration.data import look
 from orchestration.errors import ConfigError
-from orchestration.formats import Header
+from orchestration.formats import Header, why_unlabelled
 from orchestration.rundir import Kind, check_same
 from orchestration.search_sections import Search
 from orchestration.section import show
@@ -57,10 +57,13 @@ def check_features(
         return
     num_classes = len(header.labels or ())
     if config.features.name == "classifier" and num_classes < 2:
-        found = "have no labels" if header.labels is None else f"have {num_classes} label"
+        found, other = f"have {num_classes} label", ""
+        if header.labels is None:
+            reason = why_unlabelled(config.data)
+            found, other = f"have no labels{reason}", "labels, or " if reason else ""
         raise ConfigError(
             f"features.name: got \"classifier\", which learns labels, but the images of"
-            f" {header.name} {found}; expected features.name=efficientnet, which needs none"
+            f" {header.name} {found}; expected {other}features.name=efficientnet, which needs none"
         )
     if header.count < MIN_IMAGES:
         raise ConfigError(

@@ -91,6 +91,7 @@ class Source:
         glance: a glimpse of every image.
         read: every image, in the same order.
         passed_over: number of files that are none of the data set by their names.
+        unlabelled: why there are no labels, where the files might have some.
     """
 
     stamp: str
@@ -98,6 +99,7 @@ class Source:
     glance: Callable[[], Iterator[Glimpse | Bad]]
     read: Callable[[], Iterator[Picture | Bad]]
     passed_over: int = 0
+    unlabelled: str = ""
 
 
 def find_source(
@@ -141,6 +143,12 @@ def find_source(
             from orchestration.readers.blue_marble import blue_marble
 
             return blue_marble(data.path)
+
+
+def why_unlabelled(data: Data) -> str:
+    """In brackets, why images have no labels, as far as their files tell; DataError as above."""
+    reason = find_source(data).unlabelled
+    return f" ({reason})" if reason else ""
 
 
 def alike_glimpses(name: str, count: int, shape: Shape) -> Iterator[Glimpse]:

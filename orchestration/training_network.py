@@ -8,6 +8,7 @@ from orchestration.checkpoints import build_supernet
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.files import Json
+from orchestration.formats import why_unlabelled
 from orchestration.training_sections import Train
 from orchestration.training_state import TrainingState, under
 
@@ -42,7 +43,7 @@ def network_arguments(
     if num_classes is None:
         raise ConfigError(
             f"network.conditional: got true, expected false: the data ({config.data.name}) have no"
-            " labels"
+            f" labels{why_unlabelled(config.data)}"
         )
     return {**arguments, "num_classes": num_classes}
 

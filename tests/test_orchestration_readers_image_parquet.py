@@ -9,8 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from orchestration.data import headers, load_arrays, prepare
-from orchestration.errors import DataError
+from orchestration import config as configs
+from orchestration.data import headers, load_arrays, look, prepare
+from orchestration.dry_run import check_features, check_network
+from orchestration.errors import ConfigError, DataError
 from orchestration.readers import parquet_rows
 from orchestration.training_sections import Data
 
@@ -90,6 +92,36 @@ def test_labels_are_numbered_in_their_order(tmp_path, label, names, numbers):
     assert headers(data).labels == names
     _, labels = arrays(data, tmp_path)
     assert (labels if labels is None else labels.tolist()) == numbers
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        (
+            {"fine_label": pa.array(range(5)), "coarse_label": pa.array([0, 0, 1, 1, 1])},
+            "labels are read from a column label, and there is only img, fine_label, coarse_label",
+        ),
+        ({"label": pa.nulls(5, pa.int64())}, "the column label is null in every row"),
+    ],
+)
+def test_why_there_are_no_labels_is_told(tmp_path, columns, reason):
+    """As of CIFAR-100, whose names on Hugging Face these are."""
+    data = write(tmp_path / "a.parquet", img=BYTES, **columns)
+    header, odd = look(data)
+    assert odd == [f"no labels: {reason}"] and header.labels is None
+    said = []
+    prepared = prepare(data, tmp_path / "cache", said.append)
+    assert said == [f"data    no labels: {reason}"]
+    config = configs.load(
+        None,
+        ["search.budget=1", "network.conditional=true", "data.name=parquet", "data.image_size=8",
+         f"data.path={data.path}"],
+    )  # fmt: skip
+    whole = rf"have no labels \({reason}\)"
+    with pytest.raises(ConfigError, match=f"{whole}; expected labels, or features.name=effic"):
+        check_features(config, prepared.header)
+    with pytest.raises(ConfigError, match=f"^network.conditional: got true, .* {whole}$"):
+        check_network(config, (3, 8, 8))
 
 
 def test_hugging_faces_names_are_taken(tmp_path):

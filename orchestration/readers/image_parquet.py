@@ -28,7 +28,7 @@ from orchestration.formats import (
     stamp_of,
 )
 from orchestration.image_decoding import Undecodable, decode, glimpse_shape
-from orchestration.readers.parquet_labels import Labels, read_labels
+from orchestration.readers.parquet_labels import Labels, read_labels, why_none
 from orchestration.readers.parquet_rows import file_of, num_rows, num_values, read_columns
 
 IMAGE_COLUMNS = ("image", "img", "images", "pixels")
@@ -55,6 +55,7 @@ def image_parquet(path: Path) -> Source:
         labels=None if labels is None else labels.names,
         glance=partial(_glance, files, column),
         read=partial(_read, files, column, labels),
+        unlabelled=why_none(schema) if labels is None else "",
     )
 
 

@@ -61,6 +61,13 @@ def read_labels(files: list[Path], schema: pa.Schema) -> Labels | None:
     return Labels(COLUMN, tuple(map(str, classes)), numbers) if classes else None
 
 
+def why_none(schema: pa.Schema) -> str:
+    """Why `read_labels` finds none."""
+    if COLUMN in schema.names:
+        return f"the column {COLUMN} is null in every row"
+    return f"labels are read from a column {COLUMN}, and there is only {', '.join(schema.names)}"
+
+
 def _names_in_metadata(schema: pa.Schema) -> tuple[str, ...] | None:
     """The names of a ClassLabel as Hugging Face's datasets write them."""
     try:
