@@ -198,3 +198,13 @@ def test_links_to_folders_are_followed_but_not_in_circles(root, tmp_path):
     images, _, data = arrays(root, tmp_path)
     np.testing.assert_array_equal(images, [pixels])
     assert data.header.labels == ("cat",)
+
+
+def test_a_label_may_be_a_link_to_another(root, tmp_path):
+    pixels = save(root / "cat" / "a.png")
+    (root / "tiger").symlink_to(root / "cat")
+    (root / "cat" / "self").symlink_to(".")
+    (root / "cat" / "up").symlink_to("..")
+    images, labels, data = arrays(root, tmp_path)
+    np.testing.assert_array_equal(images, [pixels, pixels])
+    assert data.header.labels == ("cat", "tiger") and labels.tolist() == [0, 1]

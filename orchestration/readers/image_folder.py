@@ -67,13 +67,15 @@ def _read(root: Path, names: list[str], numbers: dict[str, int]) -> Iterator[Pic
 
 def _images_below(root: Path) -> tuple[list[str], int]:
     """Paths of the images from `root`, in order, and how many other files there are."""
-    names, passed_over, seen = [], 0, set()
+    names, passed_over = [], 0
+    around: dict[str, frozenset[tuple[int, int]]] = {}  # a folder's own inode, and of those above
     for folder, inner, files in os.walk(root, followlinks=True, onerror=_refuse):
         stat = os.stat(folder)
-        if (stat.st_dev, stat.st_ino) in seen:  # a link to a folder that it lies in
+        inode, above = (stat.st_dev, stat.st_ino), around.get(os.path.dirname(folder), frozenset())
+        if inode in above:  # a link to a folder that it lies in
             inner.clear()
             continue
-        seen.add((stat.st_dev, stat.st_ino))
+        around[folder] = above | {inode}
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in files:
             if name.lower().endswith(ENDINGS) and not name.startswith("."):
