@@ -184,7 +184,8 @@ def ray_dataset(folder: Path) -> "ray.data.Dataset":
 
 def _remarks(source: Source) -> list[str]:
     """Lines on the files as they are now, which no manifest keeps."""
-    return [f"no labels: {source.unlabelled}"] if source.unlabelled else []
+    found = {"files read": source.files, "no labels": source.unlabelled}
+    return [f"{what}: {text}" for what, text in found.items() if text]
 
 
 def _write_shards(

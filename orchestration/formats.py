@@ -92,6 +92,7 @@ class Source:
         read: every image, in the same order.
         passed_over: number of files that are none of the data set by their names.
         unlabelled: why there are no labels, where the files might have some.
+        files: which files it is made of, where that is to be told.
     """
 
     stamp: str
@@ -100,6 +101,7 @@ class Source:
     read: Callable[[], Iterator[Picture | Bad]]
     passed_over: int = 0
     unlabelled: str = ""
+    files: str = ""
 
 
 def find_source(

@@ -148,6 +148,13 @@ def test_a_folder_is_its_files_in_order(tmp_path):
     images, labels = arrays(data, tmp_path)
     np.testing.assert_array_equal(images.transpose(0, 2, 3, 1), COLOR)
     assert labels.tolist() == [0, 1, 2, 1, 0]
+    told = "files read: 3, part-0/a.parquet to part-1/a.parquet"
+    said = []
+    prepare(data, tmp_path / "cache", said.append)
+    assert look(data)[1] == [told] and said == [f"data    {told}"]
+    one = look(Data(name="parquet", path=tmp_path / "all" / "part-1"))[1]
+    assert one == ["files read: 1, a.parquet"]
+    assert look(Data(name="parquet", path=tmp_path / "all" / "part-1" / "a.parquet"))[1] == []
     write(tmp_path / "all" / "part-2.parquet", image=BYTES)
     with pytest.raises(DataError, match="part-2.parquet has another schema than part-0/a.parquet"):
         headers(data)

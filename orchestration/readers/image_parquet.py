@@ -55,6 +55,7 @@ def image_parquet(path: Path) -> Source:
         labels=None if labels is None else labels.names,
         glance=partial(_glance, files, column),
         read=partial(_read, files, column, labels),
+        files=_told(names) if path.is_dir() else "",
         unlabelled=why_none(schema) if labels is None else "",
     )
 
@@ -158,6 +159,11 @@ def _image_column(file: Path, schema: pa.Schema) -> str:
         f"{file}: {reason} of images among {columns}; expected one, named {IMAGE_COLUMNS[0]}, of"
         " encoded bytes, of structs {bytes, path}, or of uint8 tensors with 1 or 3 channels"
     )
+
+
+def _told(names: list[str]) -> str:
+    """How many files are read, with the first and the last: a test split may be among them."""
+    return f"{len(names):,}, {names[0]}" + (f" to {names[-1]}" if len(names) > 1 else "")
 
 
 def _files_below(folder: Path) -> list[str]:
