@@ -64,7 +64,8 @@ def planned_searches(config: SweepConfig) -> list[PlannedSearch]:
     """All searches: seed by seed, so that the first results cover every data set.
 
     Raises:
-        ConfigError: a data set's values are not acceptable, or two share a label.
+        ConfigError: a data set's values are not acceptable, by themselves or with an optimizer,
+            or two share a label.
     """
     sweep, search = config.sweep, config.search
     data_sets: dict[str, Config] = {}
@@ -101,4 +102,7 @@ def _of_data_set(common: Config, entry: DataSet, place: str) -> Config:
 
 def _with_search(config: Config, **values: int | str) -> Config:
     assert set(values) <= set(VARIED)
-    return config.model_copy(update={"search": config.search.model_copy(update=values)})
+    try:
+        return overlay(config, {"search": values})
+    except ConfigError as error:  # seeds were looked at; not every optimizer goes with all keys
+        raise ConfigError(f"sweep.optimizers ({values['optimizer']}): {error}") from None

@@ -105,6 +105,10 @@ def test_yaml_and_back_gives_an_equal_sweep(planned, tmp_path):
         ("sweep.data=[{score: {device: cpu}}]", "sweep.data[0].score.device: got \"cpu\", expect"),
         ("sweep.data=[{}, {label: b, network: {head_sise: 8}}]",
          "sweep.data[1]: network.head_sise: unknown key; did you mean 'network.head_size'?"),
+        ("search.warm_start=mask",  # and random is one of the optimizers
+         'sweep.optimizers (random): search.warm_start: got "mask", expected another than random'),
+        ("sweep.data=[{}, {label: b, search: {warm_start: mask}}]",
+         'sweep.optimizers (random): search.warm_start: got "mask", expected another than random'),
         ("sweep.data=[{search: {steps: 2000}}]",
          "sweep.data[0]: search.steps: got 2000, expected at most diffusion.num_train_timesteps"),
     ],
