@@ -29,6 +29,7 @@ def main(invocation: cli.Invocation) -> None:
     cli.check_within("--seed", arguments.seed, 0, 2**32 - 1)
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
+    schedule_arguments.check_runs([schedule], supernet)
     path = invocation.out / f"{schedule.key}.png"
     if arguments.label is not None:
         from orchestration.setting import conditioning  # heavy: only where it is asked for

@@ -1,9 +1,11 @@
 """Arguments of the commands that take a schedule: which, and where its supernet is."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from jobs import cli
+from orchestration.compatibility import check_fits
 from orchestration.errors import DataError
 from orchestration.files import MANIFEST, read_json
 from orchestration.rundir import RunDirectory
@@ -60,6 +62,17 @@ def check_supernet(folder: Path) -> None:
             f"no supernet in {folder}: expected a folder that a training wrote; --supernet names"
             " another"
         )
+
+
+def check_runs(schedules: Sequence[StepSchedule], supernet: Path) -> None:
+    """Holds a supernet against schedules of one chain, by what its folder says.
+
+    Raises:
+        ConfigError: it lacks a width, or was trained on another chain.
+        DataError: it is damaged.
+    """
+    widths = {width for schedule in schedules for _, width, *_ in schedule.steps}
+    check_fits(supernet, schedules[0], widths)
 
 
 def read_schedule(path: Path) -> StepSchedule:

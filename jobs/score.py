@@ -13,8 +13,9 @@ import sys
 
 from jobs import cli, schedule_arguments
 from orchestration.files import Json
-from orchestration.members import landmark, read_front
+from orchestration.members import all_schedules, landmark, read_front
 from orchestration.weights import check_files
+from search_spaces.schedule import StepSchedule
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,6 +43,7 @@ def _score_one(invocation: cli.Invocation, num_images: int) -> None:
     arguments, config = invocation.arguments, invocation.config
     schedule = schedule_arguments.read_schedule(arguments.schedule)
     supernet = schedule_arguments.supernet_of(arguments)
+    schedule_arguments.check_runs([schedule], supernet)
     path = invocation.out / f"{schedule.key}.json"
     what = "windows" if config.data.is_windows else "images"
     print(f"{num_images:,} {what} in {len(schedule.steps)} steps of {supernet} -> {path}")
@@ -90,6 +92,8 @@ def _judge_front(invocation: cli.Invocation, num_images: int) -> None:
     judged = schedule_arguments.run_of(arguments)
     supernet = schedule_arguments.supernet_of(arguments)
     front = read_front(judged.front)
+    found = [StepSchedule.from_json(e.member["schedule"]) for e in all_schedules(front)]
+    schedule_arguments.check_runs(found, supernet)
     print(f"{judged.front}: judged again on {num_images:,} images of {supernet}")
     if invocation.dry_run:
         return

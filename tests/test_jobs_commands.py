@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import yaml
 from commands import CONFIGS, contents, run, run_until
+from fakes import fake_front
 
 from orchestration.files import canonical_json, lock, write_json, write_manifest
 from orchestration.members import FORMAT
@@ -43,6 +44,13 @@ def files(tmp_path_factory):
     description = {"format": "step-supernet/1", "widths": [1.0, 0.75, 0.5, 0.25], "meta": {}}
     write_json(folder / "run" / "supernet" / "supernet.json", description)
     write_manifest(folder / "run" / "supernet", ["supernet.json"], {})
+    # a front, and schedules, that the supernet beside them cannot run
+    narrow = {**description, "widths": [1.0], "meta": {"diffusion": {"betas": "linear"}}}
+    write_json(folder / "narrow" / "supernet" / "supernet.json", narrow)
+    write_manifest(folder / "narrow" / "supernet", ["supernet.json"], {})
+    write_json(folder / "narrow" / "front.json", fake_front())
+    wide = {**SCHEDULE, "betas": "squaredcos_cap_v2", "steps": [{"t": 900, "width": 1.0}]}
+    write_json(folder / "narrow" / "cosine.json", wide)
     return folder
 
 
@@ -86,6 +94,16 @@ WRONG = [
     ("sample", "--schedule {inside} --seed -1", 2, "--seed: got -1, expected at least 0"),
     ("sample", "--schedule {inside} --seed 4294967296", 2, "expected at most 4294967295"),
     ("sample", "--schedule {broken}", 3, "manifest.json: expected an object with 'files'"),
+    *(
+        (name, f"--dry-run --supernet {{files}}/narrow/supernet {which}", 2, expected)
+        for name, which, expected in (
+            ("sample", "--schedule {inside}", "widths [0.5, 1.0]: expected those of {files}/narr"),
+            ("sample", "--schedule {files}/narrow/cosine.json", "betas: got squaredcos_cap_v2,"),
+            ("score", "--schedule {inside}", "widths [0.5, 1.0]: expected those of {files}/narro"),
+            ("score", "--schedule {files}/narrow/cosine.json", "betas: got squaredcos_cap_v2,"),
+            ("score", "--front {files}/narrow", "widths [0.25, 0.5, 0.75, 1.0]: expected th"),
+        )
+    ),
 ]
 
 
