@@ -20,7 +20,8 @@ and DDPM agree at eta = 1 until x_0 is clipped, since DDIM keeps the network's o
 
 On their own grids these are diffusers' `DDIMScheduler` (`set_alpha_to_one`), `DDPMScheduler`
 (`fixed_small`) and `DPMSolverMultistepScheduler` (its defaults `dpmsolver++`, order 2, `midpoint`,
-`final_sigmas_type="zero"`; to clip, `thresholding=True, sample_max_value=1.0`).
+`final_sigmas_type="zero"`; to clip, `thresholding=True, sample_max_value=1.0`); DDIM's only where
+the number of steps S divides T, since its moves go floor(T / S) timesteps down whatever the grid.
 
 DDPM: Ho et al., arXiv 2006.11239, equation 7. DDIM: Song et al., arXiv 2010.02502, equations 12
 and 16. DPM-Solver++: Lu et al., arXiv 2211.01095, algorithm 2. v: Salimans & Ho, arXiv 2202.00512,

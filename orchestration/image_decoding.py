@@ -1,7 +1,8 @@
 """An encoded image as uint8 (C, H, W): PNG, JPEG, WebP, PGM or PPM, told by its content.
 
 - Grey, grey with alpha and black-and-white give C = 1; colour, palettes and CMYK give C = 3.
-- Transparent pixels are laid over white.
+- Transparent pixels are laid over white; so is the one grey or colour that a PNG may name to be
+  transparent, but for that of 16-bit colour, of which Pillow keeps too little to tell it.
 - 16-bit grey is divided by 257 and rounded; of 16-bit colour Pillow keeps the higher byte.
 - The image is turned and mirrored as its EXIF says, so that it stands as viewers show it.
 - Pictures that move are refused.
@@ -67,7 +68,11 @@ def decode(content: Path | bytes) -> tuple[np.ndarray, tuple[str, ...]]:
         notes += [FROM_PALETTE] if image.mode == "P" else []
         if image.mode.startswith("I"):
             notes.append(FROM_16_BITS)
-            pixels = _to_8_bits(np.asarray(image))
+            values = np.asarray(image)
+            pixels = _to_8_bits(values)
+            clear = values == image.info.get("transparency", -1)
+            notes += [OVER_WHITE] if clear.any() else []
+            pixels[clear] = 255
         elif image.has_transparency_data:
             values = np.asarray(image.convert("LA" if image.mode in GREY else "RGBA"))
             notes += [OVER_WHITE] if values[..., -1].min() < 255 else []

@@ -110,6 +110,13 @@ def test_16_bit_grey_is_scaled(kind):
     check(encode(Image.fromarray(deep), kind), expected, FROM_16_BITS)
 
 
+def test_a_transparent_grey_of_16_bits_lies_over_white():
+    deep = np.array([[0, 1, 300], [301, 65535, 300]], np.uint16)
+    image, white = Image.fromarray(deep), np.array([[0, 0, 255], [1, 255, 255]], np.uint8)
+    check(encode(image, transparency=300), white, FROM_16_BITS, OVER_WHITE)
+    check(encode(image, transparency=7), np.rint(deep / 257).astype(np.uint8), FROM_16_BITS)
+
+
 def test_a_pgm_of_few_levels_is_spread_over_all():
     check(b"P5 3 1 15\n\x00\x05\x0f", np.array([[0, 85, 255]], np.uint8))
     check(b"P2 2 1 4\n4 1\n", np.array([[255, 64]], np.uint8))
