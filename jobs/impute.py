@@ -2,7 +2,7 @@
 
 The table is a CSV or a parquet file, a row a time, whose columns have the names of the variables
 that the supernet was trained on. Writes <out>/<table's name> with medians in the gaps and every
-other cell as it was (rows that were missing have no others, but for the time), pandas' index too,
+other cell as it was (rows that were missing have no others, but for the time), a stored index too,
 <out>/quantiles.parquet (a row a gap: its time as in the table, the variable, .05, .25, .5, .75
 and .95 quantiles) and <out>/imputed.png, the window with the most gaps.
 """

@@ -1,4 +1,4 @@
-"""`error.log`: the traceback of a fault of our own, there until the same run ends well."""
+"""`error.log`: the traceback of a fault of our own, until a command with this --out ends well."""
 
 import traceback
 from pathlib import Path

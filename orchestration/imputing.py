@@ -23,6 +23,7 @@ from orchestration.durations import clock
 from orchestration.errors import DataError
 from orchestration.execution import Execution
 from orchestration.machine import settle
+from orchestration.readers.table_cells import with_room_for_nulls, with_types
 from orchestration.readers.time_table import TimeTable, as_in
 from orchestration.setting import sampler_of
 from orchestration.supernet_description import read_description, windows_of
@@ -270,7 +271,9 @@ def _filled_table(
     """The table on its grid of times, in its own columns; rows that are new have empty cells."""
     from_rows = np.full(len(wanted), -1)
     from_rows[table.rows] = np.arange(len(table.rows))
-    filled = table.raw.take(pa.array(from_rows, mask=from_rows < 0))
+    is_new = from_rows < 0
+    raw = with_types(table.raw, with_room_for_nulls) if is_new.any() else table.raw
+    filled = raw.take(pa.array(from_rows, mask=is_new))
     if time_column is not None:
         place = table.places[time_column]
         field = filled.schema.field(place)

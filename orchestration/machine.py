@@ -40,9 +40,8 @@ def local_device(asked: str) -> str:
         MachineError: a GPU is asked for, and torch can't use any.
     """
     if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda":
-        check_usable(asked)
+        asked = "cuda" if torch.cuda.is_available() else "cpu"
+    check_usable(asked)
     return asked
 
 

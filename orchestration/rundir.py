@@ -18,6 +18,7 @@ from orchestration.files import lock, write_bytes
 PICTURES = ("pareto.png", "pareto.html", "schedules.png", "samples.png")
 """What is drawn of a finished search."""
 
+RUNS = {"search": "a training or a search", "mask": "a run of jobs.mask"}
 Kind = Literal["search", "mask"]
 """Training and searching share a directory; a mask has its own, for its network and its schedules
 would take the place of theirs."""
@@ -121,7 +122,7 @@ def check_same(path: Path, config: Config, kind: Kind = "search") -> None:
         return
     held = run.kind.read_text() if run.kind.exists() else kind  # of before kinds were noted
     if held != kind:
-        raise ConfigError(f"{path} holds a {held} run: expected another --out for a {kind} run")
+        raise ConfigError(f"{path} holds {RUNS[held]}: expected another --out for {RUNS[kind]}")
     different = changes(load(run.config), config)
     if different:
         raise ConfigError(

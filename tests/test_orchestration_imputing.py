@@ -284,3 +284,31 @@ def test_text_of_a_parquet_may_be_kept_in_any_way(trained, tmp_path, kind):
     found = pq.read_table(file)
     assert found["time"].to_pylist() == [f"2020-01-01 {hour:02d}:00" for hour in range(4)]
     assert pa.types.is_dictionary(found.schema.field("time").type) == (kind == "dictionary")
+
+
+OTHERS = {
+    "never null": pa.field("other", pa.int64(), nullable=False),
+    "fixed size": pa.field("other", pa.list_(pa.int8(), 2)),
+    "within": pa.field("other", pa.struct([pa.field("name", pa.string_view())])),
+    "within a list": pa.field("other", pa.list_(pa.struct([("x", pa.list_(pa.int8(), 1))]))),
+}
+VALUES = {
+    "never null": [1, 2, 3],
+    "fixed size": [[1, 2], [3, 4], [5, 6]],
+    "within": [{"name": "a"}, {"name": "b"}, None],
+    "within a list": [[{"x": [1]}], [], None],
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("hours", [(0, 2, 3), (0, 1, 2)])
+def test_columns_of_any_type_are_kept_and_read_back(trained, tmp_path, kind, hours):
+    """Also where the type knows no nulls, and rows are put in."""
+    texts = [f"2020-01-01 {hour:02d}:00" for hour in hours]
+    others = pa.array(VALUES[kind], OTHERS[kind].type)
+    columns = [pa.array(texts), pa.array([20.0, None, 22.0]), others]
+    schema = pa.schema([("time", pa.string()), ("warm", pa.float64()), OTHERS[kind]])
+    pq.write_table(pa.Table.from_arrays(columns, schema=schema), tmp_path / "own.parquet")
+    file = written(trained, tmp_path / "own.parquet", "time", tmp_path / "out")
+    kept = dict(zip(hours, VALUES[kind], strict=True))
+    assert pq.read_table(file)["other"].to_pylist() == [kept.get(h) for h in range(hours[-1] + 1)]

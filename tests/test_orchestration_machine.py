@@ -66,6 +66,8 @@ def test_a_gpu_that_torch_has_no_kernels_for_is_told_and_a_full_one_is_not(monke
     assert "cannot use (CUDA error: no kernel image is available for ex" in str(caught.value)
     assert "; expected torch for CUDA and this GPU" in str(caught.value)
     assert "\n" not in str(caught.value)
+    with pytest.raises(MachineError, match="no kernel image"):
+        machine.local_device("auto")
     machine.check_usable("cpu")
     for full in (
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB"),

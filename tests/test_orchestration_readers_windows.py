@@ -7,6 +7,7 @@ import pytest
 from orchestration.errors import DataError
 from orchestration.readers.physionet import VARIABLES, physionet, read_record
 from orchestration.readers.pm25 import pm25
+from orchestration.readers.table_cells import read_cells
 from orchestration.readers.time_table import as_in, read_table, time_table
 from orchestration.readers.weather import FASTEST, weather
 from orchestration.window_panels import panel
@@ -294,12 +295,22 @@ def test_an_index_of_numbers_is_no_variable(tmp_path, index):
         ",a,b\n0,1,2\n1,3,4\n",
         '"","a","b"\n"0",1,2\n"1",3,4\n',
         "Unnamed: 0,a,b,\n0,1,2,\n1,3,4,\n",  # written and read and written
+        ",Unnamed: 0,a,b\n0,0,1,2\n1,1,3,4\n",  # and once more, with both indices in front
         "a,b\n0,1,2\n1,3,4\n",  # R's, whose header is a cell shorter
+        "Unnamed: 0,a,b\nx,0,1,2\ny,1,3,4\n",
     ],
 )
 def test_a_column_without_a_name_is_no_variable(tmp_path, text):
     values = read_table(own(tmp_path, text), None).values
     assert list(values.columns) == ["a", "b"] and values.to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
+def test_levels_of_an_index_may_share_a_name(tmp_path):
+    levels = pd.MultiIndex.from_tuples([(0, 1), (0, 2)], names=["q", "q"])
+    pd.DataFrame({"a": [1.0, 2.0]}, index=levels).to_parquet(tmp_path / "own.parquet")
+    cells = read_cells(tmp_path / "own.parquet")
+    assert cells.no_variables == ("q", "__index_level_1__")
+    assert [cells.raw.schema.names[place] for place in cells.places.values()] == [*cells.places]
 
 
 def test_a_column_without_a_name_may_have_the_times(tmp_path):

@@ -64,9 +64,10 @@ def test_a_mask_and_a_search_never_share_one(tmp_path):
     """Or the mask's network and schedules would take the place of the search's, and back."""
     with open_run(tmp_path / "a", load(), kind="mask"), open_run(tmp_path / "b", load()):
         pass
-    for name, kind, held in (("a", "search", "mask"), ("b", "mask", "search")):
+    mask, search = "a run of jobs.mask", "a training or a search"
+    for name, kind, held in (("a", "search", mask), ("b", "mask", search)):
         with (
-            pytest.raises(ConfigError, match=f"holds a {held} run: expected another --out"),
+            pytest.raises(ConfigError, match=f"holds {held}: expected another --out"),
             open_run(tmp_path / name, load(), kind=kind),
         ):
             raise AssertionError("it was opened")

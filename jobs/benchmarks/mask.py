@@ -163,7 +163,7 @@ def _pair(config: Config, supernet: Path, out: Path, say: Say) -> Versus:
             scored = _scored(config, run, network, learned, generations, say)
             write_json(path, {"network": asked, **scored})
         found = read_json(path)
-    if found.get("network") != asked:
+    if found.get("network", asked) != asked:  # older ones don't say
         raise DataError(f"{path} tells of another network than {supernet}: expected another --out")
     return found
 

@@ -1,9 +1,10 @@
 """A table's file in two ways: as pandas understands it, and cell by cell, to be written back."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import count, islice
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from orchestration.errors import DataError
 
 AS_TEXT = {"dtype": str, "keep_default_na": False}
 VIEWED = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
-UNNAMED = re.compile(r"Unnamed: \d+")
+UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def read_cells(file: Path) -> Cells:
         raise DataError(f"{file}: expected a file that ends in .csv or .parquet")
     try:
         return readers[file.suffix](file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {file}: {reason}; expected a table") from error
 
@@ -57,7 +58,8 @@ def _csv(file: Path) -> Cells:
     texts = pd.read_csv(BytesIO(content), **AS_TEXT)
     header = pd.read_csv(BytesIO(content), header=None, nrows=1, **AS_TEXT).iloc[0].tolist()
     if not isinstance(texts.index, pd.RangeIndex):  # rows have more cells than the header
-        names = [f"Unnamed: {level}" for level in range(read.index.nlevels)]
+        free = (f"Unnamed: {n}" for n in count() if f"Unnamed: {n}" not in read.columns)
+        names = list(islice(free, read.index.nlevels))
         read, texts = read.reset_index(names=names), texts.reset_index(names=names)
         header = [""] * len(names) + header
     raw = pa.Table.from_pandas(texts, preserve_index=False).replace_schema_metadata(None)
@@ -66,26 +68,45 @@ def _csv(file: Path) -> Cells:
 
 
 def _parquet(file: Path) -> Cells:
-    read, raw = pd.read_parquet(file), _without_views(pq.read_table(file))
-    index = ()
+    raw = pq.read_table(file)
+    read, raw = raw.to_pandas(), with_types(raw, without_views)
+    index: list[str] = []
     if not isinstance(read.index, pd.RangeIndex):
-        index = tuple(
-            f"__index_level_{level}__" if name is None or name in read.columns else str(name)
-            for level, name in enumerate(read.index.names)
-        )
-        read = read.reset_index(names=list(index))
+        for level, name in enumerate(read.index.names):
+            has_name = name is not None and name not in {*read.columns, *index}
+            index.append(str(name) if has_name else f"__index_level_{level}__")
+        read = read.reset_index(names=index)
     names = map(str, read.columns)
     places = {name: raw.schema.get_field_index(name) for name in names}
     return Cells(read, raw, places, (*index, *_nameless(read)))
 
 
-def _without_views(table: pa.Table) -> pa.Table:
+def with_types(table: pa.Table, of_one: Callable[[pa.Field], pa.Field]) -> pa.Table:
+    """A table whose columns, and the fields within them, are what `of_one` makes of each."""
+    fields = [_within(field, of_one) for field in table.schema]
+    return table.cast(pa.schema(fields, table.schema.metadata))
+
+
+def without_views(field: pa.Field) -> pa.Field:
     """Views of text or bytes as what they view: Arrow cannot put views into another order."""
-    for place, field in enumerate(table.schema):
-        if field.type in VIEWED:
-            field = field.with_type(VIEWED[field.type])
-            table = table.set_column(place, field, table.column(place).cast(field.type))
-    return table
+    return field.with_type(VIEWED.get(field.type, field.type))
+
+
+def with_room_for_nulls(field: pa.Field) -> pa.Field:
+    """May be null, and is no list of a fixed size, which is not read back from a null."""
+    if pa.types.is_fixed_size_list(field.type):
+        field = field.with_type(pa.list_(field.type.value_field))
+    return field.with_nullable(True)
+
+
+def _within(field: pa.Field, of_one: Callable[[pa.Field], pa.Field]) -> pa.Field:
+    field = of_one(field)
+    if pa.types.is_struct(field.type):
+        inner = [_within(each, of_one) for each in field.type]
+        return field.with_type(pa.struct(inner))
+    if pa.types.is_list(field.type):
+        return field.with_type(pa.list_(_within(field.type.value_field, of_one)))
+    return field
 
 
 def _nameless(read: pd.DataFrame) -> tuple[str, ...]:
