@@ -79,8 +79,9 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         ValueError: weights are missing, or there are others.
     """
     network, about = UNet2DModel.from_pretrained(
-        folder, use_safetensors=True, output_loading_info=True, local_files_only=True
-    )
+        folder, use_safetensors=True, output_loading_info=True, local_files_only=True,
+        low_cpu_mem_usage=False,  # for which diffusers would have `accelerate`
+    )  # fmt: skip
     for kind in ("missing_keys", "unexpected_keys"):
         if about[kind]:
             raise ValueError(f"{kind.replace('_', ' ')} {', '.join(sorted(about[kind]))}")

@@ -132,7 +132,7 @@ def test_it_learns_on_where_it_is_tuned(foreign, tmp_path):
 
 @pytest.mark.proof
 def test_guided_steps_are_charged_twice(tmp_path):
-    conditional = ("network.conditional=true",)
+    conditional = ("network.conditional=true", "supernet.widths=[1]")
     assert run("train", *sets(*conditional), "--out", tmp_path / "t").returncode == 0
     values = (*conditional, *FROZEN, "sampler.guidance=2", "mask.evaluations=2000")
     supernet = tmp_path / "t" / "supernet"
