@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from models.windows import Panel
@@ -22,18 +21,16 @@ from orchestration.compatibility import check_fits, check_imputes
 from orchestration.durations import clock
 from orchestration.errors import DataError
 from orchestration.execution import Execution
+from orchestration.filled_table import QUANTILES, filled_table, gap_rows, times_of
 from orchestration.machine import settle
-from orchestration.readers.table_cells import with_room_for_nulls, with_types
-from orchestration.readers.time_table import TimeTable, as_in
+from orchestration.readers.time_table import TimeTable
 from orchestration.setting import sampler_of
 from orchestration.supernet_description import read_description, windows_of
 from orchestration.supernet_source import SupernetSource
-from orchestration.table_files import with_column
 from orchestration.window_plot import WindowPicture
 from search_spaces.schedule import StepSchedule
 
 BATCH_SIZE = 64
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def fill(
     values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
     prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)
     wanted = np.isnan(values) & np.isin(imputer.variables, known)
-    times = _times(table)
+    times = times_of(table)
     starts = _starts(wanted, imputer.length)
     quantiles = np.full((len(QUANTILES), *values.shape), np.nan)
     busiest, picture = 0, None
@@ -178,8 +175,8 @@ def fill(
             title = f"{len(schedule.steps)} steps"
             picture = shown.png([(title, samples[..., : rows.stop - rows.start])])
     return Filled(
-        _filled_table(table, time_column, times, imputer.variables, wanted, quantiles),
-        _gap_rows(times, imputer.variables, wanted, quantiles),
+        filled_table(table, time_column, times, imputer.variables, wanted, quantiles),
+        gap_rows(times, imputer.variables, wanted, quantiles),
         picture,
     )
 
@@ -246,69 +243,4 @@ def _picture(
         given,
         np.zeros_like(given),
         order=tuple(np.argsort(-wanted.sum(0), kind="stable").tolist()),
-    )
-
-
-def _times(table: TimeTable) -> pd.Index:
-    """Of each row of the grid its time as the table has it, or would; its number without one."""
-    if table.times is None:
-        return table.values.index
-    places = np.arange(len(table.values))
-    times = table.times.set_axis(table.rows).reindex(places)
-    missing = ~np.isin(places, table.rows)
-    times.loc[missing] = as_in(times, table.values.index[missing])
-    return pd.Index(times)
-
-
-def _filled_table(
-    table: TimeTable,
-    time_column: str | None,
-    times: pd.Index,
-    variables: Sequence[str],
-    wanted: np.ndarray,
-    quantiles: np.ndarray,
-) -> pa.Table:
-    """The table on its grid of times, in its own columns; rows that are new have empty cells."""
-    from_rows = np.full(len(wanted), -1)
-    from_rows[table.rows] = np.arange(len(table.rows))
-    is_new = from_rows < 0
-    raw = with_types(table.raw, with_room_for_nulls) if is_new.any() else table.raw
-    filled = raw.take(pa.array(from_rows, mask=is_new))
-    if time_column is not None:
-        place = table.places[time_column]
-        field = filled.schema.field(place)
-        filled = filled.set_column(place, field, pa.Array.from_pandas(times, type=field.type))
-    middle = quantiles[QUANTILES.index(0.5)]
-    for k, variable in enumerate(variables):
-        if wanted[:, k].any():
-            place = table.places[variable]
-            was, values = filled.column(place), table.values[variable].to_numpy()
-            column = _filled_column(was, values, wanted[:, k], middle[:, k])
-            filled = with_column(filled, place, column)
-    return filled
-
-
-def _filled_column(
-    was: pa.ChunkedArray, values: np.ndarray, wanted: np.ndarray, medians: np.ndarray
-) -> pa.ChunkedArray | pa.Array:
-    """A variable with medians where they are wanted; text stays text, all else is float64."""
-    if not (pa.types.is_string(was.type) or pa.types.is_large_string(was.type)):
-        return pa.array(np.where(wanted, medians, values))
-    texts = pa.array([repr(median) for median in medians.tolist()], was.type)
-    return pc.if_else(pa.array(wanted), texts, was)
-
-
-def _gap_rows(
-    times: pd.Index, variables: Sequence[str], wanted: np.ndarray, quantiles: np.ndarray
-) -> pd.DataFrame:
-    rows, columns = np.nonzero(wanted)
-    return pd.DataFrame(
-        {
-            "time": times[rows],
-            "variable": np.array(variables)[columns],
-            **{
-                f"q{round(100 * q):02d}": quantiles[i, rows, columns]
-                for i, q in enumerate(QUANTILES)
-            },
-        }
     )

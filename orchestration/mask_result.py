@@ -70,13 +70,9 @@ def result(
         distinct = list(dict.fromkeys(s.steps for s in named.values()))
         say(f"mask    {k} steps: {len(distinct)} schedules on {config.score.num_images:,} {what}")
         members, facts = score_schedules(
-            config, schedule, distinct, supernet, run, config.score.num_images, run.plan, say
+            config, full, distinct, supernet, run, config.score.num_images, run.plan, say
         )
         of_steps = dict(zip(distinct, members, strict=True))
-        most = of_steps[full.steps]["macs"]
-        for member in members:  # against all steps, not against the learned ones
-            member["savings"] = 1 - member["macs"] / most
-            del member["savings_uniform"]
         scored = {
             name: {
                 **of_steps[s.steps],

@@ -207,8 +207,9 @@ def _scored(
     found = StepSchedule.from_json(read_json(run.path / entry["schedule"]))
     evolved = schedule_of(config, make_chain(config), winner(generations[-1]))
     distinct = list(dict.fromkeys([found.steps, evolved.steps]))
+    full = StepSchedule.from_json(entry["scored"]["full"]["schedule"])  # which savings are of
     members, facts = score_schedules(
-        config, found, distinct, network, run, config.score.num_images, run.plan, say
+        config, full, distinct, network, run, config.score.num_images, run.plan, say
     )
     delta = members[-1]["quality"] - members[0]["quality"]
     scored = {**entry["scored"], "evolved": {**members[-1], "delta": delta}}
