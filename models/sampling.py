@@ -90,11 +90,16 @@ class Sampler:
         """Whether a move needs noise, except the last one of a chain, which never does."""
         return self.kind == "ddpm" or (self.kind == "ddim" and self.eta > 0)
 
+    @property
+    def is_multistep(self) -> bool:
+        """Whether a move goes by the step before, too."""
+        return self.kind == "dpmsolver++2m"
+
     def remember(
         self, x_t: Tensor, output: Tensor, t: int, a_t: float | None = None
     ) -> History | None:
         """What the move after the next one needs of a step, if anything; arguments as `move`."""
-        if self.kind != "dpmsolver++2m":
+        if not self.is_multistep:
             return None
         return History(self._x_0(x_t, output, self._level(t, a_t)), t, a_t)
 
@@ -131,7 +136,7 @@ class Sampler:
         if not a_t < a_s:
             raise ValueError(f"a move from level {a_t} to {a_s}; expected rising levels")
         x_0 = self._x_0(x_t, output, a_t)
-        if self.kind == "dpmsolver++2m":
+        if self.is_multistep:
             rate = sqrt((1 - a_s) / (1 - a_t))
             if s is not None and previous is not None:
                 x_0 = self._extrapolated(x_0, a_t, a_s, previous)

@@ -40,7 +40,7 @@ SEED = 14 << 32
 ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
 ENOUGH_IMAGES = 12  # before there are rounds beside the first one and the last one
 LEAST_IMAGES = 4
-LEAST_ROUNDS = 11  # masks of the first round and the last one, with two finalists
+LEAST_ROUNDS = 12  # masks of the first round and the last one, with two finalists
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
 BLUR = 1 / 16  # of the mean distance of two steps
@@ -70,13 +70,19 @@ def check_budget(settings: Mask, budget: int) -> None:
         )
 
 
+def known_masks(chain: Chain, num_steps: int) -> list[Kept]:
+    """The candidates nearest to spacings that need no search, each once."""
+    grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
+    return list(dict.fromkeys(tuple(nearest(chain.timesteps, grid)) for grid in grids))
+
+
 def refine(
     settings: Mask,
     chain: Chain,
     num_steps: int,
     budget: int,
     score: Scores,
-    found: Kept | None = None,
+    found: Sequence[Kept] = (),
     earlier: Sequence[Round] = (),
     most: int | None = None,
 ) -> Iterator[tuple[Round, Tensor]]:
@@ -88,7 +94,7 @@ def refine(
         num_steps: K.
         budget: network calls x images.
         score: what asks for samples.
-        found: the mask that the ELBO has found, if it was asked.
+        found: masks that are tried first, beside the known spacings.
         earlier: rounds of an interrupted run, which are not scored again.
         most: images that there are, as of validation windows; None where samples have no end.
 
@@ -105,7 +111,7 @@ def refine(
     def pays(masks: Sequence[Kept]) -> bool:
         return rounds.spent + images * rounds.calls(masks) <= (1 - FINAL_SHARE) * budget
 
-    field = _known(chain, num_steps, found)
+    field = list(dict.fromkeys([*found, *known_masks(chain, num_steps)]))
     met: list[Round] = []
     while not met or (len(field) >= 2 and pays(field)):
         met.append(take("known", field, images))
@@ -159,13 +165,6 @@ def _stepped(
 
 def _masks_a_round(settings: Mask) -> int:
     return max(4, settings.masks // 2)
-
-
-def _known(chain: Chain, num_steps: int, found: Kept | None) -> list[Kept]:
-    """First masks, each once."""
-    grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
-    known = [tuple(nearest(chain.timesteps, grid)) for grid in grids]
-    return list(dict.fromkeys([*([] if found is None else [found]), *known]))
 
 
 def _mean_of(order: Sequence[Kept], chain: Chain, num_steps: int) -> Tensor:

@@ -23,6 +23,7 @@ from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_fit import Learned
+from orchestration.mask_gaussian import gaussian_optimum
 from orchestration.mask_plan import Budgets, Chain, calls_each
 from orchestration.mask_quality import best_of, num_images, refine
 from orchestration.mask_rounds import Round, Scores
@@ -111,11 +112,12 @@ def by_quality(
     budget = budgets.quality // len(config.mask.steps) // each
     for row, k in enumerate(config.mask.steps):
         count = num_images(config.mask, k, budget)
+        first = (learned.masks[row], gaussian_optimum(config, chain, learned, k))
         earlier = [r for r in rounds if r.num_steps == k]
         with scores(config, run, images, supernet, count, say) as score:
             at = history[k][-1][0]
             for done, s in refine(
-                config.mask, chain, k, budget, score, learned.masks[row], earlier, most
+                config.mask, chain, k, budget, score, first, earlier, most
             ):
                 at += 1
                 history[k].append((at, s.tolist()))

@@ -1,10 +1,11 @@
 """What was learned beside what needs no learning, on fresh noise: the content of `mask.json`.
 
 The rivals of each number of steps: evenly spaced and quadratic (`spacing.py`), those that leave
-out the noisiest steps (late), the ELBO's optimum by dynamic programming, the likeliest steps of s
-as it is in the end, and all candidates (full). Where the chain ends in noise alone (rescaled), no
-rival starts there: no candidate does, and a log SNR would be infinite. Differences are from the
-learned steps, paired: on the same noise. Windows of time series are the test's.
+out the noisiest steps (late), the ELBO's optimum by dynamic programming, that of Gaussian data
+(`mask_gaussian.py`), the likeliest steps of s as it is in the end, and all candidates (full).
+Where the chain ends in noise alone (rescaled), no rival starts there: no candidate does, and a log
+SNR would be infinite. Differences are from the learned steps, paired: on the same noise. Windows
+of time series are the test's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from orchestration import setting
 from orchestration.config import Config
 from orchestration.files import Json, write_json
 from orchestration.mask_fit import Learned
+from orchestration.mask_gaussian import gaussian_optimum
 from orchestration.mask_plan import Chain, indices
 from orchestration.mask_refine import Found
 from orchestration.rundir import RunDirectory
@@ -135,13 +137,19 @@ def rivals(
         for name, grid in grids.items()
         if chain.alphas_cumprod[grid[0]] > 0
     }
-    likeliest = {"likeliest": schedule_of(config, chain, indices(top_k(s, k)))}
+    gaussian = gaussian_optimum(config, chain, learned, k)
+    own = {
+        "gaussian optimum": schedule_of(config, chain, gaussian),
+        "likeliest": schedule_of(config, chain, indices(top_k(s, k))),
+    }
     if chain.form == "literal":
         same = {name: nearest(chain.timesteps, grids[name]) for name in ON_CANDIDATES}
-        own = {f"{name}, literal": schedule_of(config, chain, mask) for name, mask in same.items()}
-        return named | own | likeliest
+        literal = {
+            f"{name}, literal": schedule_of(config, chain, mask) for name, mask in same.items()
+        }
+        return named | literal | own
     best, _ = _best(learned, chain, k)
-    return named | {"elbo optimum": schedule_of(config, chain, indices(best))} | likeliest
+    return named | {"elbo optimum": schedule_of(config, chain, indices(best))} | own
 
 
 def _best(learned: Learned, chain: Chain, k: int) -> tuple[Tensor, float]:

@@ -37,7 +37,7 @@ class Scores:
 
 def learn(budget, earlier=(), scores=None):
     scores = scores or Scores()
-    return list(refine(SETTINGS, CHAIN, 4, budget, scores, FOUND, earlier)), scores
+    return list(refine(SETTINGS, CHAIN, 4, budget, scores, (FOUND,), earlier)), scores
 
 
 def test_it_finds_steps_that_are_better_than_all_it_began_with():

@@ -46,7 +46,7 @@ from search_spaces.schedule import StepSchedule
 TIMES = 10
 VERSUS, GENERATIONS = "versus.json", "evolution.json"
 BETTER_THAN = ("even", "quadratic", "elbo optimum")
-LEARNED = ("learned", "evolved", "full", "likeliest", "elbo optimum")
+LEARNED = ("learned", "evolved", "full", "likeliest", "elbo optimum", "gaussian optimum")
 """What is not among the known spacings: it goes by rewards, or by the network's errors."""
 
 Say = Callable[[str], None]
