@@ -30,8 +30,10 @@ from models.sampling import History, Sampler
 Step = tuple[int, float] | tuple[int, float, float]
 """(t, width), and the level where that is not the chain's."""
 
-VARIANCES = torch.logspace(-5, 2, 57, dtype=torch.float64)
-"""What a spectrum is made of; images in [-1, 1] and normalised series have a mean of 1 at most."""
+VARIANCES = torch.logspace(-5, 4, 73, dtype=torch.float64)
+"""What a spectrum is made of; those of an image's coarsest waves are as its number of pixels."""
+EXACT = 1e3
+"""Weight of what holds beside the errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,24 +52,33 @@ class Spectrum:
 
 
 def spectrum_of(levels: Tensor, errors: Tensor, second_moment: float) -> Spectrum:
-    """The spectrum whose e comes nearest to a measured one, by least squares.
+    """The spectrum whose e comes nearest to a measured one, by least squares of their ratio.
 
-    What is left of the second moment is the mean's; it is shared out as the variance is.
+    A network misses more than the best denoiser: by a floor, the same at all levels, which would
+    look like a great variance where there is most noise. What is left of the second moment is the
+    mean's; it is shared out as the variance is.
 
     Args:
         levels: float64 (S,), in (0, 1).
-        errors: float64 (S,), e at these.
+        errors: float64 (S,), e at these, above 0.
         second_moment: mean of x_0^2 over data and dimensions.
     """
-    of_variances = error(levels[:, None], VARIANCES)
-    whole = torch.full((1, len(VARIANCES)), float(len(levels)), dtype=torch.float64)
-    left = torch.cat([of_variances, whole])  # the last row: shares sum to 1
-    right = torch.cat([errors, whole[0, :1]])
-    shares = torch.from_numpy(nnls(left.numpy(), right.numpy())[0])
+    count = len(VARIANCES)
+    one, none = torch.ones(1, count, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    of_mean, of_floor = none.expand(len(levels), 1), 1 + none.expand(len(levels), 1)
+    errors = errors.clamp(min=torch.finfo(torch.float64).eps)
+    of_errors = torch.cat([error(levels[:, None], VARIANCES), of_mean, of_floor], dim=1)
+    unknowns = [
+        of_errors / errors[:, None],
+        EXACT * torch.cat([one, none, none], dim=1),
+        EXACT / second_moment * torch.cat([VARIANCES[None], 1 + none, none], dim=1),
+    ]
+    known = torch.cat([torch.ones_like(errors), EXACT * one[0, :1], EXACT * one[0, :1]])
+    found = torch.from_numpy(nnls(torch.cat(unknowns).numpy(), known.numpy())[0])
+    shares, mean_power = found[:count], found[count].item()
     has = shares > 0
     shares, variances = shares[has] / shares.sum(), VARIANCES[has]
-    variance = (shares * variances).sum().item()
-    mean_power = max(0.0, second_moment - variance)
+    variance = (shares * variances).sum()
     return Spectrum(variances, shares, (variances * mean_power / variance).sqrt())
 
 

@@ -8,13 +8,15 @@ from orchestration import setting
 from orchestration.config import Config
 from orchestration.mask_fit import Learned
 from orchestration.mask_plan import Chain
-from orchestration.mask_quality import known_masks
 from orchestration.mask_rounds import Kept
 from search_spaces.descent import descend
+from search_spaces.spacing import known_grids, nearest
 
 
-def gaussian_optimum(config: Config, chain: Chain, learned: Learned, num_steps: int) -> Kept:
-    """The best of so many steps for this sampler, by descent from each of the known spacings.
+def gaussian_masks(config: Config, chain: Chain, learned: Learned, num_steps: int) -> list[Kept]:
+    """The optimum for this sampler, then known spacings, the best first.
+
+    The optimum by descent from each of them.
 
     Args:
         config: of the run.
@@ -29,4 +31,12 @@ def gaussian_optimum(config: Config, chain: Chain, learned: Learned, num_steps: 
         return gaussian.loss(chain.steps(mask))
 
     size = len(chain.timesteps)
-    return min((descend(mask, size, loss) for mask in known_masks(chain, num_steps)), key=loss)
+    known = sorted(known_masks(chain, num_steps), key=loss)
+    optimum = min((descend(mask, size, loss) for mask in known), key=loss)
+    return list(dict.fromkeys([optimum, *known]))
+
+
+def known_masks(chain: Chain, num_steps: int) -> list[Kept]:
+    """The candidates nearest to spacings that need no search, each once."""
+    grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
+    return list(dict.fromkeys(tuple(nearest(chain.timesteps, grid)) for grid in grids))

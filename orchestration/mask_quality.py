@@ -32,7 +32,6 @@ from orchestration.errors import ConfigError
 from orchestration.mask_plan import Chain, indices
 from orchestration.mask_rounds import Kept, Round, Rounds, Scores, ranking
 from orchestration.search_sections import Mask
-from search_spaces.spacing import known_grids, nearest
 
 SEED = 14 << 32
 """Upper half of the seed of the noise that masks are scored on."""
@@ -40,7 +39,8 @@ SEED = 14 << 32
 ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
 ENOUGH_IMAGES = 12  # before there are rounds beside the first one and the last one
 LEAST_IMAGES = 4
-LEAST_ROUNDS = 12  # masks of the first round and the last one, with two finalists
+FIELD = 9  # masks of the first round
+LEAST_ROUNDS = FIELD + 2  # masks of it and of the last one, with two finalists
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
 BLUR = 1 / 16  # of the mean distance of two steps
@@ -70,19 +70,13 @@ def check_budget(settings: Mask, budget: int) -> None:
         )
 
 
-def known_masks(chain: Chain, num_steps: int) -> list[Kept]:
-    """The candidates nearest to spacings that need no search, each once."""
-    grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
-    return list(dict.fromkeys(tuple(nearest(chain.timesteps, grid)) for grid in grids))
-
-
 def refine(
     settings: Mask,
     chain: Chain,
     num_steps: int,
     budget: int,
     score: Scores,
-    found: Sequence[Kept] = (),
+    first: Sequence[Kept],
     earlier: Sequence[Round] = (),
     most: int | None = None,
 ) -> Iterator[tuple[Round, Tensor]]:
@@ -94,7 +88,7 @@ def refine(
         num_steps: K.
         budget: network calls x images.
         score: what asks for samples.
-        found: masks that are tried first, beside the known spacings.
+        first: masks to begin with, FIELD at most.
         earlier: rounds of an interrupted run, which are not scored again.
         most: images that there are, as of validation windows; None where samples have no end.
 
@@ -111,7 +105,7 @@ def refine(
     def pays(masks: Sequence[Kept]) -> bool:
         return rounds.spent + images * rounds.calls(masks) <= (1 - FINAL_SHARE) * budget
 
-    field = list(dict.fromkeys([*found, *known_masks(chain, num_steps)]))
+    field = list(dict.fromkeys(first))
     met: list[Round] = []
     while not met or (len(field) >= 2 and pays(field)):
         met.append(take("known", field, images))

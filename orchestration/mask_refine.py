@@ -23,9 +23,9 @@ from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_fit import Learned
-from orchestration.mask_gaussian import gaussian_optimum
+from orchestration.mask_gaussian import gaussian_masks
 from orchestration.mask_plan import Budgets, Chain, calls_each
-from orchestration.mask_quality import best_of, num_images, refine
+from orchestration.mask_quality import FIELD, best_of, num_images, refine
 from orchestration.mask_rounds import Round, Scores
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
@@ -112,7 +112,8 @@ def by_quality(
     budget = budgets.quality // len(config.mask.steps) // each
     for row, k in enumerate(config.mask.steps):
         count = num_images(config.mask, k, budget)
-        first = (learned.masks[row], gaussian_optimum(config, chain, learned, k))
+        by_gaussian = gaussian_masks(config, chain, learned, k)
+        first = list(dict.fromkeys([learned.masks[row], *by_gaussian]))[:FIELD]
         earlier = [r for r in rounds if r.num_steps == k]
         with scores(config, run, images, supernet, count, say) as score:
             at = history[k][-1][0]

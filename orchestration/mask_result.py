@@ -21,7 +21,7 @@ from orchestration import setting
 from orchestration.config import Config
 from orchestration.files import Json, write_json
 from orchestration.mask_fit import Learned
-from orchestration.mask_gaussian import gaussian_optimum
+from orchestration.mask_gaussian import gaussian_masks
 from orchestration.mask_plan import Chain, indices
 from orchestration.mask_refine import Found
 from orchestration.rundir import RunDirectory
@@ -137,7 +137,7 @@ def rivals(
         for name, grid in grids.items()
         if chain.alphas_cumprod[grid[0]] > 0
     }
-    gaussian = gaussian_optimum(config, chain, learned, k)
+    gaussian, *_ = gaussian_masks(config, chain, learned, k)
     own = {
         "gaussian optimum": schedule_of(config, chain, gaussian),
         "likeliest": schedule_of(config, chain, indices(top_k(s, k))),

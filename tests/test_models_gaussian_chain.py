@@ -99,7 +99,17 @@ def test_a_spectrum_has_the_errors_that_it_was_taken_from():
 def test_a_spectrum_minds_noise_little():
     levels = LEVELS[::20]
     true = error(levels[:, None], DATA.variances) @ DATA.shares
-    noise = 0.02 * torch.randn(50, generator=torch.Generator().manual_seed(3)).double()
+    noise = 0.1 * true * torch.randn(50, generator=torch.Generator().manual_seed(3)).double()
     found = spectrum_of(levels, true + noise, 1.0)
     again = error(levels[:, None], found.variances) @ found.shares
-    assert (again - true).square().mean() < 0.25 * noise.square().mean()
+    assert ((again - true) / true).square().mean() < 0.25 * (noise / true).square().mean()
+    assert (found.shares * found.variances).sum().item() < 1
+
+
+def test_what_a_network_misses_everywhere_is_no_variance():
+    """Else it would pass for a great one, for which noise alone says something of the data."""
+    levels = noise_levels(50, "quadratic")
+    true = error(levels[:, None], DATA.variances) @ DATA.shares
+    variance = (DATA.shares * DATA.variances).sum().item()
+    found = spectrum_of(levels, true + 2e-3, 100.0)
+    assert (found.shares * found.variances).sum().item() == pytest.approx(variance, rel=0.05)
