@@ -3,7 +3,8 @@
 They cost no network call beyond those that the ELBO has made: the spectrum comes from its errors.
 """
 
-from models.gaussian_chain import GaussianChain, spectrum_of
+from models.gaussian_chain import GaussianChain
+from models.spectrum import spectrum_of
 from orchestration import setting
 from orchestration.config import Config
 from orchestration.mask_fit import Learned

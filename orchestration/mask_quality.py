@@ -1,15 +1,15 @@
 """Learning s from generated quality: a few samples under each mask, scored by the engine.
 
-For one number of steps: the first masks are known spacings and what the ELBO has found; the better
-half of them is scored again, and of that the better half, while the budget allows (sequential
-halving: Karnin et al., ICML 2013); s becomes the mean of the best quarter, by rank, barely
-blurred. Then, round by round, masks are drawn by s, and s steps along the natural gradient, by
-the ranks of their qualities. Each round is on fresh noise, the same for all of its masks, and has
-the best two so far among them, so that what was met in different rounds can be compared
-(`mask_rounds.ranking`) and one that was only lucky falls back. In the end the likeliest steps and
-the best masks that were met are compared once more, by what the budget has left, and the best of
-them by all that is known is the result (ProbMask, Zhou et al., CVPR 2021, ends by drawing masks
-and keeping the best).
+For one number of steps: the first masks are what the ELBO has found, what would be best of
+Gaussian data, and known spacings; the better half of them is scored again, and of that the better
+half, while the budget allows (sequential halving: Karnin et al., ICML 2013); s becomes the mean of
+the best quarter, by rank, barely blurred. Then, round by round, masks are drawn by s, and s steps
+along the natural gradient, by the ranks of their qualities. Each round is on fresh noise, the same
+for all of its masks, and has the best two so far among them, so that what was met in different
+rounds can be compared (`mask_rounds.ranking`) and one that was only lucky falls back. In the end
+the likeliest steps and the best masks that were met are compared once more, by what the budget has
+left, and the best of them by all that is known is the result (ProbMask, Zhou et al., CVPR 2021,
+ends by drawing masks and keeping the best).
 
 What is counted are network calls x images, those of shared first steps once.
 """

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from models.diffusion import noise_levels
-from models.gaussian_chain import GaussianChain, Spectrum, error, spectrum_of
+from models.gaussian_chain import GaussianChain
 from models.sampling import Sampler
+from models.spectrum import Spectrum
 
 LEVELS = noise_levels(1000, "linear")
 STEPS = ((900, 1.0), (600, 1.0), (300, 1.0), (50, 1.0))
@@ -82,34 +83,3 @@ def test_a_chain_that_starts_late_misses_the_mean():
     centred = replace(DATA, means=torch.zeros(3, dtype=torch.float64))
     with_mean = GaussianChain(sampler, DATA).loss(steps)
     assert with_mean > 2 * GaussianChain(sampler, centred).loss(steps)
-
-
-def test_a_spectrum_has_the_errors_that_it_was_taken_from():
-    levels = LEVELS[::20]
-    true = error(levels[:, None], DATA.variances) @ DATA.shares
-    variance = (DATA.shares * DATA.variances).sum().item()
-    found = spectrum_of(levels, true, variance + 0.35)
-    assert found.shares.sum().item() == pytest.approx(1, abs=1e-9)
-    assert (found.shares * found.variances).sum().item() == pytest.approx(variance, rel=0.02)
-    assert (found.shares * found.means.square()).sum().item() == pytest.approx(0.35, rel=0.05)
-    again = error(levels[:, None], found.variances) @ found.shares
-    torch.testing.assert_close(again, true, rtol=0, atol=1e-3)
-
-
-def test_a_spectrum_minds_noise_little():
-    levels = LEVELS[::20]
-    true = error(levels[:, None], DATA.variances) @ DATA.shares
-    noise = 0.1 * true * torch.randn(50, generator=torch.Generator().manual_seed(3)).double()
-    found = spectrum_of(levels, true + noise, 1.0)
-    again = error(levels[:, None], found.variances) @ found.shares
-    assert ((again - true) / true).square().mean() < 0.25 * (noise / true).square().mean()
-    assert (found.shares * found.variances).sum().item() < 1
-
-
-def test_what_a_network_misses_everywhere_is_no_variance():
-    """Else it would pass for a great one, for which noise alone says something of the data."""
-    levels = noise_levels(50, "quadratic")
-    true = error(levels[:, None], DATA.variances) @ DATA.shares
-    variance = (DATA.shares * DATA.variances).sum().item()
-    found = spectrum_of(levels, true + 2e-3, 100.0)
-    assert (found.shares * found.variances).sum().item() == pytest.approx(variance, rel=0.05)

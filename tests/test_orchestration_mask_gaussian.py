@@ -2,7 +2,8 @@
 
 import pytest
 
-from models.gaussian_chain import GaussianChain, error, spectrum_of
+from models.gaussian_chain import GaussianChain
+from models.spectrum import error, spectrum_of
 from orchestration import config as configs
 from orchestration import setting
 from orchestration.mask_fit import Learned

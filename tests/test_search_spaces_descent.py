@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from models.diffusion import noise_levels
-from models.gaussian_chain import GaussianChain, Spectrum
+from models.gaussian_chain import GaussianChain
 from models.sampling import Sampler
+from models.spectrum import Spectrum
 from search_spaces.descent import descend, neighbours
 
 TIMES = range(10, 990, 70)
