@@ -15,9 +15,9 @@ what it knows changes from level to level, and that a network's errors tell (`sp
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from math import sqrt
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +26,9 @@ from models.spectrum import Spectrum
 
 Step = tuple[int, float] | tuple[int, float, float]
 """(t, width), and the level where that is not the chain's."""
+
+MOST_MAPS = 2**15
+"""Moves that are kept: some 50 MB."""
 
 
 class GaussianChain:
@@ -38,8 +41,11 @@ class GaussianChain:
 
     def __init__(self, sampler: Sampler, data: Spectrum) -> None:
         self._sampler = replace(sampler, clip_sample=False)
-        self._data = data
-        self._map = lru_cache(maxsize=2**15)(self._linear)
+        self._variances = data.variances
+        self._deviations, self._means = data.variances.sqrt().numpy(), data.means.numpy()
+        weights = data.shares / (data.shares * data.variances).sum()
+        self._weights = weights.numpy()
+        self._maps: dict[tuple[Step | None, ...], np.ndarray] = {}
 
     def loss(self, steps: Sequence[Step]) -> float:
         """Squared distance of what comes out from the data, as a share of their variance.
@@ -47,31 +53,38 @@ class GaussianChain:
         Args:
             steps: (t, width[, level]) each, noisiest first.
         """
-        data = self._data
-        scale, added = self.moments(steps)
-        missed = (data.variances.sqrt() - (scale.square() + added).sqrt()).square()
-        shifted = self._level(steps[0]) * (scale * data.means).square()
-        whole = (data.shares * data.variances).sum()
-        return ((data.shares * (missed + shifted)).sum() / whole).item()
+        scale, added = self._moments(steps)
+        missed = (self._deviations - np.sqrt(scale**2 + added)) ** 2
+        shifted = self._level(steps[0]) * (scale * self._means) ** 2
+        return float(self._weights @ (missed + shifted))
 
-    def moments(self, steps: Sequence[Step]) -> tuple[Tensor, Tensor]:
+    def _moments(self, steps: Sequence[Step]) -> tuple[np.ndarray, np.ndarray]:
         """What the first noise is scaled by (n,), and the variance (n,) of what is added."""
-        scale = torch.ones_like(self._data.variances)
-        added, x_0 = torch.zeros_like(scale), torch.zeros_like(scale)
+        scale = np.ones_like(self._deviations)
+        added, x_0 = np.zeros_like(scale), np.zeros_like(scale)
         before: Step | None = None
         for step, end in zip(steps, [*steps[1:], None], strict=True):
             of_state, of_x_0, of_noise, predicted = self._map(before, step, end)
             scale, x_0 = of_state * scale + of_x_0 * x_0, predicted * scale
-            added = of_state.square() * added + of_noise.square()
+            added = of_state**2 * added + of_noise**2
             before = step if self._sampler.is_multistep else None
         return scale, added
 
-    def _linear(self, before: Step | None, step: Step, end: Step | None) -> tuple[Tensor, ...]:
-        """Factors (n,) of a move: of the state, of x_0 at the step before, of noise; and of x_0.
+    def _map(self, before: Step | None, step: Step, end: Step | None) -> np.ndarray:
+        """`_linear`, of which many schedules share moves."""
+        key = before, step, end
+        if key not in self._maps:
+            if len(self._maps) == MOST_MAPS:
+                self._maps.clear()
+            self._maps[key] = self._linear(*key)
+        return self._maps[key]
+
+    def _linear(self, before: Step | None, step: Step, end: Step | None) -> np.ndarray:
+        """Factors (4, n): of the state, of x_0 at the step before, and of noise; and of x_0 here.
 
         Moves are linear: the sampler itself moves unit vectors.
         """
-        variances, level = self._data.variances, self._level(step)
+        variances, level = self._variances, self._level(step)
         of_x_0 = sqrt(level) * variances / (level * variances + 1 - level)
         of_eps = sqrt(1 - level) / (level * variances + 1 - level)
         output = of_eps
@@ -86,12 +99,13 @@ class GaussianChain:
             return self._sampler.move(x_t, output * x_t, step[0], to, noise, past, levels)
 
         adds = self._sampler.adds_noise and end is not None
-        return (
+        factors = (
             moved(one, zero, zero),
             zero if before is None else moved(zero, zero, one),
             moved(zero, one, zero) if adds else zero,
             of_x_0,
         )
+        return torch.stack(factors).numpy()
 
     def _level(self, step: Step) -> float:
         own = _own(step)

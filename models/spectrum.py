@@ -18,6 +18,8 @@ VARIANCES = torch.logspace(-5, 4, 73, dtype=torch.float64)
 """What a spectrum is made of; those of an image's coarsest waves are as its number of pixels."""
 EXACT = 1e3
 """Weight of what holds beside the errors."""
+LEAST = 1e-6
+"""Of the largest error: smaller ones are left out, for their ratio would outweigh all else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,14 +46,20 @@ def spectrum_of(levels: Tensor, errors: Tensor, second_moment: float) -> Spectru
 
     Args:
         levels: float64 (S,), in (0, 1).
-        errors: float64 (S,), e at these, above 0.
+        errors: float64 (S,), e at these.
         second_moment: mean of x_0^2 over data and dimensions.
+
+    Raises:
+        ValueError: an error that is not finite.
     """
+    if not errors.isfinite().all():
+        raise ValueError("an error that is no number; expected finite ones")
+    seen = errors > LEAST * errors.max()
+    levels, errors = levels[seen], errors[seen]
+    second_moment = max(second_moment, VARIANCES[0].item())
     count = len(VARIANCES)
     one, none = torch.ones(1, count, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
     of_mean, of_floor = none.expand(len(levels), 1), 1 + none.expand(len(levels), 1)
-    least = torch.finfo(torch.float64).eps
-    errors, second_moment = errors.clamp(min=least), max(second_moment, least)
     of_errors = torch.cat([error(levels[:, None], VARIANCES), of_mean, of_floor], dim=1)
     unknowns = [
         of_errors / errors[:, None],

@@ -13,6 +13,7 @@ from orchestration.config import Config
 from orchestration.errors import ConfigError
 from search_spaces.prefixes import Step
 from search_spaces.schedule import even_grid
+from search_spaces.spacing import known_grids, nearest
 
 
 @dataclass(frozen=True)
@@ -109,17 +110,22 @@ class Chain:
 
     def steps(self, kept: Sequence[int]) -> tuple[Step, ...]:
         """The steps of kept candidates, in sampling order, at width 1."""
+        falling = sorted(kept, reverse=True)
+        if self.form == "respaced":
+            return tuple((self.timesteps[i], 1.0) for i in falling)
         levels = self.levels(self.mask(kept)[None])[0].tolist()
-        own = self.form == "literal"
-        return tuple(
-            (self.timesteps[i], 1.0, *([levels[i]] if own else []))
-            for i in sorted(kept, reverse=True)
-        )
+        return tuple((self.timesteps[i], 1.0, levels[i]) for i in falling)
 
 
 def indices(mask: Tensor) -> tuple[int, ...]:
     """The kept candidates of a mask (S,), rising."""
     return tuple(mask.nonzero()[:, 0].tolist())
+
+
+def known_masks(chain: Chain, num_steps: int) -> list[tuple[int, ...]]:
+    """The candidates nearest to spacings that need no search, each once."""
+    grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
+    return list(dict.fromkeys(tuple(nearest(chain.timesteps, grid)) for grid in grids))
 
 
 def make_chain(config: Config) -> Chain:

@@ -39,7 +39,7 @@ SEED = 14 << 32
 ROUNDS = 2  # that a budget should allow beside the first, before masks get more images
 ENOUGH_IMAGES = 12  # before there are rounds beside the first one and the last one
 LEAST_IMAGES = 4
-FIELD = 9  # masks of the first round
+FIELD = 9  # masks of the first round, at most
 LEAST_ROUNDS = FIELD + 2  # masks of it and of the last one, with two finalists
 FINALISTS = 4
 FINAL_SHARE = 0.25  # of the budget
@@ -88,7 +88,7 @@ def refine(
         num_steps: K.
         budget: network calls x images.
         score: what asks for samples.
-        first: masks to begin with, FIELD at most.
+        first: masks to begin with; FIELD of them are taken, each once.
         earlier: rounds of an interrupted run, which are not scored again.
         most: images that there are, as of validation windows; None where samples have no end.
 
@@ -105,7 +105,7 @@ def refine(
     def pays(masks: Sequence[Kept]) -> bool:
         return rounds.spent + images * rounds.calls(masks) <= (1 - FINAL_SHARE) * budget
 
-    field = list(dict.fromkeys(first))
+    field = list(earlier[0].masks if earlier else dict.fromkeys(first))[:FIELD]
     met: list[Round] = []
     while not met or (len(field) >= 2 and pays(field)):
         met.append(take("known", field, images))

@@ -5,7 +5,7 @@ windows: the test's are met by nothing but the final scores. All rounds lie in `
 interrupted run goes on after the last of them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,11 +22,9 @@ from orchestration.deferred import deferred
 from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
-from orchestration.mask_fit import Learned
-from orchestration.mask_gaussian import gaussian_masks
 from orchestration.mask_plan import Budgets, Chain, calls_each
-from orchestration.mask_quality import FIELD, best_of, num_images, refine
-from orchestration.mask_rounds import Round, Scores
+from orchestration.mask_quality import best_of, num_images, refine
+from orchestration.mask_rounds import Kept, Round, Scores
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
 from orchestration.search import Step
@@ -81,7 +79,7 @@ def by_quality(
     supernet: Path,
     chain: Chain,
     budgets: Budgets,
-    learned: Learned,
+    first: Mapping[int, Sequence[Kept]],
     asked: dict[str, Json],
     history: History,
     say: Say,
@@ -95,7 +93,7 @@ def by_quality(
         supernet: folder of the network.
         chain: the candidates.
         budgets: of which the quality's is shared evenly.
-        learned: from the ELBO.
+        first: masks to begin with, for each number of steps, the most promising ones first.
         asked: what decides the result.
         history: (updates, s) of each number of steps so far.
         say: takes lines of progress.
@@ -110,15 +108,13 @@ def by_quality(
     found: dict[int, Found] = {}
     each = calls_each(config)
     budget = budgets.quality // len(config.mask.steps) // each
-    for row, k in enumerate(config.mask.steps):
+    for k in config.mask.steps:
         count = num_images(config.mask, k, budget)
-        by_gaussian = gaussian_masks(config, chain, learned, k)
-        first = list(dict.fromkeys([learned.masks[row], *by_gaussian]))[:FIELD]
         earlier = [r for r in rounds if r.num_steps == k]
         with scores(config, run, images, supernet, count, say) as score:
             at = history[k][-1][0]
             for done, s in refine(
-                config.mask, chain, k, budget, score, first, earlier, most
+                config.mask, chain, k, budget, score, first[k], earlier, most
             ):
                 at += 1
                 history[k].append((at, s.tolist()))

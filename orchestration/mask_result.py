@@ -21,7 +21,6 @@ from orchestration import setting
 from orchestration.config import Config
 from orchestration.files import Json, write_json
 from orchestration.mask_fit import Learned
-from orchestration.mask_gaussian import gaussian_masks
 from orchestration.mask_plan import Chain, indices
 from orchestration.mask_refine import Found
 from orchestration.rundir import RunDirectory
@@ -48,6 +47,7 @@ def result(
     chain: Chain,
     learned: Learned,
     found: Mapping[int, Found],
+    gaussian: Mapping[int, tuple[int, ...]],
     say: Callable[[str], None],
 ) -> dict[str, Json]:
     """Writes the schedules and scores them, and their rivals, on fresh noise.
@@ -60,6 +60,7 @@ def result(
         chain: the candidates.
         learned: from the ELBO.
         found: for each number of steps.
+        gaussian: the optimum for Gaussian data, where it was looked for.
         say: takes lines of progress.
     """
     results, facts = [], {}
@@ -68,7 +69,8 @@ def result(
         schedule = schedule_of(config, chain, of_k.mask)
         write_json(run.schedules / f"{k}.json", schedule.to_json())
         full = schedule_of(config, chain, range(len(chain.timesteps)))
-        named = {"learned": schedule, **rivals(config, chain, learned, k, of_k.s), "full": full}
+        against = rivals(config, chain, learned, k, of_k.s, gaussian.get(k))
+        named = {"learned": schedule, **against, "full": full}
         distinct = list(dict.fromkeys(s.steps for s in named.values()))
         say(f"mask    {k} steps: {len(distinct)} schedules on {config.score.num_images:,} {what}")
         members, facts = score_schedules(
@@ -124,11 +126,17 @@ def _facts(
 
 
 def rivals(
-    config: Config, chain: Chain, learned: Learned, k: int, s: Tensor
+    config: Config,
+    chain: Chain,
+    learned: Learned,
+    k: int,
+    s: Tensor,
+    gaussian: tuple[int, ...] | None,
 ) -> dict[str, StepSchedule]:
     """What a learned schedule of k steps is held against, by name; see the module.
 
-    The ELBO's optimum is known in the respaced form.
+    The ELBO's optimum is known in the respaced form, that of Gaussian data (`gaussian`) for
+    networks that stay as they are.
     """
     base = setting.baseline(config)
     grids = known_grids(config.diffusion.num_train_timesteps, k)
@@ -137,11 +145,9 @@ def rivals(
         for name, grid in grids.items()
         if chain.alphas_cumprod[grid[0]] > 0
     }
-    gaussian, *_ = gaussian_masks(config, chain, learned, k)
-    own = {
-        "gaussian optimum": schedule_of(config, chain, gaussian),
-        "likeliest": schedule_of(config, chain, indices(top_k(s, k))),
-    }
+    own = {"likeliest": schedule_of(config, chain, indices(top_k(s, k)))}
+    if gaussian is not None:
+        own["gaussian optimum"] = schedule_of(config, chain, gaussian)
     if chain.form == "literal":
         same = {name: nearest(chain.timesteps, grids[name]) for name in ON_CANDIDATES}
         literal = {

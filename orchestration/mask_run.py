@@ -15,12 +15,14 @@ from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import check_foreign, ensure_known
 from orchestration.formats import Header
 from orchestration.mask_fit import learn
+from orchestration.mask_gaussian import first_masks, gaussian_masks
 from orchestration.mask_plan import calls_each, make_chain, plan_budgets
 from orchestration.mask_quality import check_budget
 from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
 from orchestration.mask_refine import Found, by_quality, check_images
 from orchestration.mask_result import FORMAT
 from orchestration.mask_result import result as scored_result
+from orchestration.mask_rounds import Kept
 from orchestration.progress import training_line
 from orchestration.rundir import RunDirectory
 from orchestration.tracking import TrackedRun
@@ -110,9 +112,14 @@ def learn_masks(
     signals.install()  # over the handler that Ray Train has put in place
     runs_on = run.supernet if config.mask.weights != "frozen" else network
     history = history_of(config, learned)
+    by_gaussian: dict[int, list[Kept]] = {}
+    if config.mask.weights == "frozen" and not (run.path / MASK).exists():
+        say("mask    looks for the steps that would be best of Gaussian data ...")
+        by_gaussian = {k: gaussian_masks(config, chain, learned, k) for k in config.mask.steps}
+    first = first_masks(config.mask.steps, chain, learned, by_gaussian)
     if config.mask.reward == "quality":
         found = by_quality(
-            config, run, images, runs_on, chain, budgets, learned, asked, history, say
+            config, run, images, runs_on, chain, budgets, first, asked, history, say
         )
     else:
         found = {
@@ -122,8 +129,9 @@ def learn_masks(
     write_history(run, history, chain)
     if not (run.path / MASK).exists():
         result = scored_result(
-            config, run, num_training, runs_on, chain, learned, found, say
-        )
+            config, run, num_training, runs_on, chain, learned, found,
+            {k: masks[0] for k, masks in by_gaussian.items()}, say,
+        )  # fmt: skip
         write_json(run.path / MASK, result)
     result = read_json(run.path / MASK)
     draw(run, chain, history, result)

@@ -12,6 +12,7 @@ from models.spectrum import Spectrum
 
 LEVELS = noise_levels(1000, "linear")
 STEPS = ((900, 1.0), (600, 1.0), (300, 1.0), (50, 1.0))
+OWN = ((900, 1.0, 0.05), (600, 1.0, 0.2), (300, 1.0, 0.6), (50, 1.0, 0.99))
 DATA = Spectrum(
     torch.tensor([1e-3, 0.2, 3.0], dtype=torch.float64),
     torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
@@ -29,7 +30,11 @@ def sampled(sampler, steps, data, count):
 
     x, previous = noise(), None
     for step, end in zip(steps, [*steps[1:], None], strict=True):
-        a = sampler.alphas_cumprod[step[0]] if len(step) == 2 else torch.tensor(step[2])
+        a = (
+            sampler.alphas_cumprod[step[0]]
+            if len(step) == 2
+            else torch.tensor(step[2], dtype=torch.float64)
+        )
         gain = a.sqrt() * data.variances / (a * data.variances + 1 - a)
         x_0 = data.means + gain * (x - a.sqrt() * data.means)
         output = (x - a.sqrt() * x_0) / (1 - a).sqrt()
@@ -43,18 +48,19 @@ def sampled(sampler, steps, data, count):
     return x
 
 
+@pytest.mark.parametrize("steps", [STEPS, OWN], ids=["chain", "own"])
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(
     "kind, eta", [("ddim", 0), ("ddim", 0.6), ("ddpm", 0), ("dpmsolver++2m", 0)]
 )
-def test_the_distance_is_that_of_samples(kind, eta, prediction):
+def test_the_distance_is_that_of_samples(kind, eta, prediction, steps):
     sampler = Sampler(kind, LEVELS, eta, False, prediction)
     count = 200_000
-    x = sampled(sampler, STEPS, DATA, count)
+    x = sampled(sampler, steps, DATA, count)
     missed = (x.std(dim=0) - DATA.variances.sqrt()).square()
     missed = missed + (x.mean(dim=0) - DATA.means).square()
     expected = (DATA.shares * missed).sum() / (DATA.shares * DATA.variances).sum()
-    found = GaussianChain(sampler, DATA).loss(STEPS)
+    found = GaussianChain(sampler, DATA).loss(steps)
     assert found == pytest.approx(expected.item(), rel=0.05)
 
 

@@ -42,10 +42,11 @@ def test_a_spectrum_minds_noise_little():
     levels = LEVELS[::20]
     true = error(levels[:, None], DATA.variances) @ DATA.shares
     noise = 0.1 * true * torch.randn(50, generator=torch.Generator().manual_seed(3)).double()
-    found = spectrum_of(levels, true + noise, 1.0)
+    found = spectrum_of(levels, true + noise, 5.0)
     again = error(levels[:, None], found.variances) @ found.shares
     assert ((again - true) / true).square().mean() < 0.25 * (noise / true).square().mean()
-    assert (found.shares * found.variances).sum().item() < 1
+    variance = (DATA.shares * DATA.variances).sum().item()
+    assert (found.shares * found.variances).sum().item() == pytest.approx(variance, rel=0.1)
 
 
 def test_what_a_network_misses_everywhere_is_no_variance():
@@ -60,3 +61,18 @@ def test_what_a_network_misses_everywhere_is_no_variance():
 def test_data_that_are_all_the_same_have_a_spectrum():
     found = spectrum_of(LEVELS[::20], torch.zeros(50, dtype=torch.float64), 0.0)
     assert found.shares.sum().item() == pytest.approx(1) and found.means.isfinite().all()
+    assert (found.shares * found.variances).sum().item() < 1e-4
+
+
+def test_one_error_of_0_ruins_nothing():
+    levels = LEVELS[::20]
+    errors = error(levels[:, None], DATA.variances) @ DATA.shares
+    errors[30] = 0
+    found = spectrum_of(levels, errors, 5.0)
+    variance = (DATA.shares * DATA.variances).sum().item()
+    assert (found.shares * found.variances).sum().item() == pytest.approx(variance, rel=0.5)
+
+
+def test_an_error_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="finite"):
+        spectrum_of(LEVELS[::20], torch.full((50,), torch.nan, dtype=torch.float64), 1.0)

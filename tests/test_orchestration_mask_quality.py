@@ -9,8 +9,7 @@ import torch
 from models.diffusion import noise_levels
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
-from orchestration.mask_gaussian import known_masks
-from orchestration.mask_plan import Chain, indices, plan_budgets
+from orchestration.mask_plan import Chain, indices, known_masks, plan_budgets
 from orchestration.mask_quality import best_of, check_budget, num_images, refine
 from orchestration.mask_rounds import Round, ranking
 
@@ -36,9 +35,9 @@ class Scores:
         return [quality(steps) for steps in schedules]
 
 
-def learn(budget, earlier=(), scores=None):
+def learn(budget, earlier=(), scores=None, first=FIRST):
     scores = scores or Scores()
-    return list(refine(SETTINGS, CHAIN, 4, budget, scores, FIRST, earlier)), scores
+    return list(refine(SETTINGS, CHAIN, 4, budget, scores, first, earlier)), scores
 
 
 def test_it_finds_steps_that_are_better_than_all_it_began_with():
@@ -49,6 +48,14 @@ def test_it_finds_steps_that_are_better_than_all_it_began_with():
     assert quality(CHAIN.steps(best)) < 0.5 * (min(first.qualities) - 1) + 1
     assert len(best) == 4 and best in final.masks
     assert len(set(scores.seeds)) == len(scores.seeds) == len(rounds)  # noise is never the same
+
+
+def test_the_first_masks_are_taken_once_each_and_the_last_ones_left_out():
+    first = ((5, 6, 7, 8), *FIRST, (9, 10, 11, 12))
+    assert len(FIRST) == 9
+    scores = Scores()
+    done, _ = next(refine(SETTINGS, CHAIN, 4, 50_000, scores, (*first[:2], *first), ()))
+    assert done.masks == first[:9]
 
 
 def test_known_masks_are_halved_until_one_is_left():
@@ -78,7 +85,7 @@ def test_the_budget_is_kept(budget):
 def test_what_was_scored_before_an_interruption_is_not_scored_again():
     whole, _ = learn(50_000)
     earlier = [done for done, _ in whole[:3]]
-    again, scores = learn(50_000, earlier)
+    again, scores = learn(50_000, earlier, first=())  # which the earlier rounds know
     assert len(scores.seeds) == len(whole) - 3
     for (a, s), (b, r) in zip(whole, again, strict=True):
         assert a == b and torch.equal(s, r)

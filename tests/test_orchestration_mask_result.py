@@ -10,6 +10,8 @@ from orchestration.mask_fit import Learned
 from orchestration.mask_plan import make_chain
 from orchestration.mask_result import _log_snr, rivals
 
+GAUSSIAN = 1, 7, 12
+
 
 def found(*overrides):
     """The rivals of 3 of 20 steps, and their log SNRs, by errors that rise with the noise."""
@@ -18,7 +20,8 @@ def found(*overrides):
     )
     chain = make_chain(config)
     learned = Learned([], [], 1 - chain.grid, 0.3, [], 0, [])
-    named = rivals(config, chain, learned, 3, torch.linspace(1, 0, 20).double())
+    s = torch.linspace(1, 0, 20).double()
+    named = rivals(config, chain, learned, 3, s, GAUSSIAN)
     return named, [value for one in named.values() for value in _log_snr(chain, one)]
 
 
@@ -37,3 +40,4 @@ def test_rivals_are_named_by_how_they_were_found():
     assert named.keys() >= {"even", "quadratic", "late 0.5", "late 1", "elbo optimum"}
     assert [t for t, _ in named["even"].steps] == [666, 333, 0]
     assert [t for t, _ in named["likeliest"].steps] == [100, 50, 0]
+    assert [t for t, _ in named["gaussian optimum"].steps] == [600, 350, 50]

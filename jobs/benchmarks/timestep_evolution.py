@@ -6,9 +6,10 @@ are parents, and a generation is children of two and mutants of one. A child has
 what both of its parents have, and the rest from what one of them has; in a mutant each step moves,
 with a chance of MUTATION, to any candidate that is free.
 
-It is given what a mask is given: the same reward, without the bias of the Fréchet distance that it
-was published with; known spacings to begin with; and in the end the best that it met are compared
-once more on fresh noise, by FINAL_SHARE of the budget.
+It is given more than it was published with: the same reward as a mask, without the bias of the
+Fréchet distance; known spacings to begin with, though not what a network's errors tell (the ELBO's
+optimum, and that of Gaussian data); and in the end the best that it met are compared once more on
+fresh noise, by FINAL_SHARE of the budget.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestration.mask_plan import Chain
+from orchestration.mask_plan import Chain, known_masks
 from orchestration.mask_rounds import Kept, Round, Rounds, Scores
-from search_spaces.spacing import known_grids, nearest
 
 NOISE = 12 << 32
 """Upper half of the seed of its noise: no mask is learned on it, and nothing told."""
@@ -94,8 +94,7 @@ def _within(search: Evolution, members: Sequence[Kept], rounds: Rounds) -> list[
 
 def _first(search: Evolution) -> list[Kept]:
     chain = search.chain
-    grids = known_grids(len(chain.alphas_cumprod), search.num_steps).values()
-    known = [tuple(nearest(chain.timesteps, grid)) for grid in grids]
+    known = known_masks(chain, search.num_steps)
     rng = _rng(search, 0)
     size = len(chain.timesteps)
     drawn = [

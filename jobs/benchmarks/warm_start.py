@@ -19,7 +19,7 @@ from jobs.benchmarks.racing import NOISES, LandscapePool, searched
 from jobs.benchmarks.report import Report, Say
 from models.diffusion import noise_levels
 from orchestration.files import Json
-from orchestration.mask_plan import Chain
+from orchestration.mask_plan import Chain, known_masks
 from orchestration.mask_quality import best_of, refine
 from orchestration.mask_refine import scores_of
 from orchestration.search_sections import Mask
@@ -62,7 +62,8 @@ def learned(seed: int) -> tuple[Guide, int]:
     score = scores_of(LandscapePool(NOISE))
     kept, chosen, calls = {}, {}, 0
     for k in STEPS:
-        rounds = list(refine(settings, chain, k, MASK_CALLS // len(STEPS), score))
+        first = known_masks(chain, k)
+        rounds = list(refine(settings, chain, k, MASK_CALLS // len(STEPS), score, first))
         calls += sum(done.calls for done, _ in rounds)
         s = rounds[-1][1]
         kept[k] = on_grid(SPACE.grid, rising, s.tolist(), k)
