@@ -14,9 +14,9 @@ from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import check_foreign, ensure_known
 from orchestration.formats import Header
-from orchestration.mask_fit import learn
+from orchestration.mask_fit import Learned, learn
 from orchestration.mask_gaussian import first_masks, gaussian_masks
-from orchestration.mask_plan import calls_each, make_chain, plan_budgets
+from orchestration.mask_plan import Chain, calls_each, make_chain, plan_budgets
 from orchestration.mask_quality import check_budget
 from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
 from orchestration.mask_refine import Found, by_quality, check_images
@@ -112,10 +112,7 @@ def learn_masks(
     signals.install()  # over the handler that Ray Train has put in place
     runs_on = run.supernet if config.mask.weights != "frozen" else network
     history = history_of(config, learned)
-    by_gaussian: dict[int, list[Kept]] = {}
-    if config.mask.weights == "frozen" and not (run.path / MASK).exists():
-        say("mask    looks for the steps that would be best of Gaussian data ...")
-        by_gaussian = {k: gaussian_masks(config, chain, learned, k) for k in config.mask.steps}
+    by_gaussian = {} if is_done(run) else _by_gaussian(config, chain, learned, say)
     first = first_masks(config.mask.steps, chain, learned, by_gaussian)
     if config.mask.reward == "quality":
         found = by_quality(
@@ -142,6 +139,16 @@ def learn_masks(
 def is_done(run: RunDirectory) -> bool:
     """Whether all that needs Ray is done."""
     return (run.path / MASK).exists()
+
+
+def _by_gaussian(
+    config: Config, chain: Chain, learned: Learned, say: Say
+) -> dict[int, list[Kept]]:
+    """`gaussian_masks` for each number of steps, where the errors are of one network."""
+    if config.mask.weights != "frozen":
+        return {}
+    say("mask    looks for the steps that would be best of Gaussian data ...")
+    return {k: gaussian_masks(config, chain, learned, k) for k in config.mask.steps}
 
 
 def _num_training(header: data.Header | WindowHeader) -> int:
