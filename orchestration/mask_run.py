@@ -124,7 +124,7 @@ def learn_masks(
             for k, mask, s in zip(config.mask.steps, learned.masks, learned.s, strict=True)
         }
     write_history(run, history, chain)
-    if not (run.path / MASK).exists():
+    if not is_done(run):
         result = scored_result(
             config, run, num_training, runs_on, chain, learned, found,
             {k: masks[0] for k, masks in by_gaussian.items()}, say,
