@@ -23,12 +23,10 @@ from torch import Tensor
 
 from models.sampling import History, Sampler
 from models.spectrum import Spectrum
-
-Step = tuple[int, float] | tuple[int, float, float]
-"""(t, width), and the level where that is not the chain's."""
+from models.states import Step
 
 MOST_MAPS = 2**15
-"""Moves that are kept: some 50 MB."""
+"""Moves that are kept before all are forgotten."""
 
 
 class GaussianChain:

@@ -125,9 +125,7 @@ def refine(
         met.append(take("drawn", distinct, images))
         s = _stepped(s, masks, met[-1], settings, num_steps)
         yield met[-1], s
-    leaders = _leaders(met, num_steps)
-    likeliest = indices(top_k(s, num_steps))
-    finalists = list(dict.fromkeys([leaders[0], likeliest, *leaders]))[:FINALISTS]
+    finalists = _finalists(met, s, num_steps)
     while len(finalists) > 2 and rounds.spent + images * num_steps * len(finalists) > budget:
         finalists.pop()
     rest = (budget - rounds.spent) // rounds.calls(finalists)
@@ -139,6 +137,12 @@ def best_of(rounds: Sequence[Round]) -> Kept:
     """The best mask of the last of all rounds, by all of them."""
     last = rounds[-1]
     return next(mask for mask in _leaders(rounds, last.num_steps) if mask in last.masks)
+
+
+def _finalists(met: Sequence[Round], s: Tensor, num_steps: int) -> list[Kept]:
+    """The best masks that were met, and the likeliest steps."""
+    leaders, likeliest = _leaders(met, num_steps), indices(top_k(s, num_steps))
+    return list(dict.fromkeys([leaders[0], likeliest, *leaders]))[:FINALISTS]
 
 
 def _leaders(rounds: Sequence[Round], num_steps: int) -> list[Kept]:

@@ -113,16 +113,13 @@ def learn_masks(
     runs_on = run.supernet if config.mask.weights != "frozen" else network
     history = history_of(config, learned)
     by_gaussian = {} if is_done(run) else _by_gaussian(config, chain, learned, say)
-    first = first_masks(config.mask.steps, chain, learned, by_gaussian)
     if config.mask.reward == "quality":
+        first = first_masks(config.mask.steps, chain, learned, by_gaussian)
         found = by_quality(
             config, run, images, runs_on, chain, budgets, first, asked, history, say
         )
     else:
-        found = {
-            k: Found(mask, s, 0)
-            for k, mask, s in zip(config.mask.steps, learned.masks, learned.s, strict=True)
-        }
+        found = _by_elbo(config, learned)
     write_history(run, history, chain)
     if not is_done(run):
         result = scored_result(
@@ -139,6 +136,12 @@ def learn_masks(
 def is_done(run: RunDirectory) -> bool:
     """Whether all that needs Ray is done."""
     return (run.path / MASK).exists()
+
+
+def _by_elbo(config: Config, learned: Learned) -> dict[int, Found]:
+    """What the ELBO alone has found."""
+    learned_of = zip(config.mask.steps, learned.masks, learned.s, strict=True)
+    return {k: Found(mask, s, 0) for k, mask, s in learned_of}
 
 
 def _by_gaussian(

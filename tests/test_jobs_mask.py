@@ -116,9 +116,8 @@ def test_a_network_of_diffusers_own_is_taken_as_it_is(foreign, tmp_path):
     (entry,) = result["results"]
     assert entry["scored"].keys() >= {"learned", "even", "quadratic", "elbo optimum"}
     rounds = json.loads((out / "quality.json").read_text())["rounds"]
-    gaussian = entry["scored"]["gaussian optimum"]["timesteps"]
-    first = [[t // 50 for t in reversed(gaussian)], [t // 50 for t in gaussian]]
-    assert any(mask in first for mask in rounds[0]["masks"])
+    gaussian = entry["scored"]["gaussian optimum"]["timesteps"]  # of 20 candidates of 1,000
+    assert [t // 50 for t in reversed(gaussian)] in rounds[0]["masks"]
     assert rounds[0]["kind"] == "known" and rounds[-1]["kind"] == "final"
 
 
