@@ -14,8 +14,7 @@ draws from torch's own generator. Nothing else hangs on the mode, for no network
 """
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 import torch.distributed
@@ -23,7 +22,6 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from models.diffusion import add_noise, velocity
-from models.ema import Ema
 from models.noise import uniform_integers
 from models.supernet import predict
 from orchestration.config import Config
@@ -31,9 +29,11 @@ from orchestration.machine import has_bfloat16
 from orchestration.mask_batches import NOISE, Rows, image_rows, second_moment, window_rows
 from orchestration.mask_learning import MaskLearner, kept_rows
 from orchestration.mask_plan import Budgets, make_chain
-from orchestration.training_loop import Diverged, learning_rate
+from orchestration.training_iterations import Diverged, Iterated
 from orchestration.training_network import training_dtype
-from orchestration.training_state import Row, TrainingState
+from orchestration.training_sections import Train
+from orchestration.training_state import TrainingState
+from orchestration.training_weights import LearningWeights
 from orchestration.training_windows import Windows
 
 SHOWN = 60
@@ -43,13 +43,13 @@ TUNED_RATE = 0.1
 than they teach."""
 
 
-class MaskTraining:
+class MaskTraining(Iterated):
     """One worker's part.
 
     Attributes:
         learner: s and the error curve.
         network: of width 1, as it is.
-        ema: of its weights; None where they are frozen.
+        weights: all that learning them needs, and their average; None where they are frozen.
         history: (updates done, s) so far, about SHOWN times in all.
         evaluations: network calls x images so far, by all workers.
 
@@ -78,22 +78,15 @@ class MaskTraining:
         no_label: int | None = None,
         dtype: str | None = None,
     ) -> None:
+        super().__init__(_settings(config, budgets))
         self.config, self.budgets, self.images = config, budgets, images
         self.num_workers, self.no_label = num_workers, no_label
         if dtype is None:
             dtype = training_dtype(config.train, has_bfloat16(images.device.type))
         self.is_rough = self.learns and dtype == "bfloat16"
-        is_tuned = config.mask.weights == "tuned"
-        self.train = config.train.model_copy(
-            update={
-                "iterations": budgets.iterations,
-                "warmup_iterations": min(config.train.warmup_iterations, budgets.iterations // 10),
-                "learning_rate": config.train.learning_rate * (TUNED_RATE if is_tuned else 1),
-            }
-        )
         share = budgets.batch_size / num_workers
         self.batch_rows = range(round(worker * share), round((worker + 1) * share))
-        self.weight = len(self.batch_rows) / share
+        self.share_weight = len(self.batch_rows) / share
         self.chain = make_chain(config)
         updates = config.mask.updates
         if self.learns:
@@ -101,7 +94,7 @@ class MaskTraining:
         self.learner = MaskLearner(config.mask, self.chain, second_moment(images), updates)
         self.network = network.to(images.device).eval()  # without dropout
         self.replica = self.network
-        self.ema, self.optimizer = None, None
+        self.weights: LearningWeights | None = None
         if self.learns:
             self.network.requires_grad_(True)
             if num_workers > 1:
@@ -109,21 +102,17 @@ class MaskTraining:
                 self.replica = DistributedDataParallel(
                     self.network, find_unused_parameters=isinstance(images, Windows)
                 )
-            self.optimizer = torch.optim.Adam(
-                self.network.parameters(), lr=self.train.learning_rate, fused=True
-            )
-            self.ema = Ema(self.network, self.train.ema_decay)
-        self.iteration, self.evaluations = 0, 0
+            self.weights = LearningWeights(self.network, self.train)
+        self.evaluations = 0
         self.history: list[tuple[int, Tensor]] = [(0, self.learner.s.clone())]
-        self.rows: list[Row] = []
 
     @property
     def learns(self) -> bool:
         """Whether the weights do."""
         return self.config.mask.weights != "frozen"
 
-    def step(self) -> float:
-        """One iteration; the mean squared error of the prediction.
+    def step(self) -> Tensor:
+        """One iteration; the mean squared error of the prediction: float64 ().
 
         Raises:
             Diverged: it is no number.
@@ -139,8 +128,8 @@ class MaskTraining:
             with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.is_rough):
                 output = predict(self.replica, *inputs) if len(x_t) else x_t
             squares = (output.float() - target).square()
-        if self.learns and len(positions):
-            self._learn(rows.loss(squares) * self.weight)
+        if self.weights is not None and len(positions):
+            self.weights.learn(rows.loss(squares) * self.share_weight, self.iteration)
         found = rows.errors(squares.detach()).cpu().double()
         counts = rows.counts().cpu().double()
         # Of v the error is that of eps divided by the level
@@ -163,28 +152,11 @@ class MaskTraining:
             if self._is_noted(self.learner.num_updates):
                 self.history.append((self.learner.num_updates, self.learner.s.clone()))
         self.iteration += 1
-        return loss
+        return torch.tensor(loss, dtype=torch.float64)
 
-    def run(self, on_row: Callable[[Row], None], on_checkpoint: Callable[[], None]) -> None:
-        """Learns to the end; as `Training.run`."""
-        done, started, losses = self.iteration, time.monotonic(), []
-        while self.iteration < self.budgets.iterations:
-            losses.append(self.step())
-            saves = self._is_due(self.train.checkpoint_every)
-            if saves or self._is_due(self.train.report_every):
-                pace_s = (time.monotonic() - started) / (self.iteration - done)
-                row = Row(
-                    iteration=self.iteration,
-                    iterations=self.budgets.iterations,
-                    losses={1.0: math.fsum(losses) / len(losses)},
-                    images_per_s=self.budgets.batch_size / pace_s,
-                    seconds_left=pace_s * (self.budgets.iterations - self.iteration),
-                )
-                self.rows.append(row)
-                on_row(row)
-                losses.clear()
-            if saves:
-                on_checkpoint()
+    def losses(self, window: Sequence[Tensor]) -> dict[float, float]:
+        """See `Iterated`; `step` has checked them."""
+        return {1.0: math.fsum(torch.stack(list(window)).tolist()) / len(window)}
 
     def state(self) -> TrainingState:
         """Everything that a resumed learning needs."""
@@ -193,15 +165,10 @@ class MaskTraining:
         tensors["history/s"] = torch.stack([s for _, s in self.history])
         tensors["evaluations"] = torch.tensor(self.evaluations)
         tensors["second_moment"] = torch.tensor(self.learner.second_moment, dtype=torch.float64)
-        if self.learns:
-            for name, parameter in self.network.named_parameters():
-                tensors[f"weights/{name}"] = parameter.detach()
-                for key, moment in self.optimizer.state[parameter].items():
-                    tensors[f"adam/{key}/{name}"] = moment
-            tensors |= {f"ema/{name}": tensor for name, tensor in self.ema.state().items()}
+        if self.weights is not None:
+            tensors |= self.weights.state()
         return TrainingState(self.iteration, tensors, tuple(self.rows))
 
-    @torch.no_grad()
     def load(self, state: TrainingState) -> None:
         """Goes on from what `state` gave."""
         tensors = state.tensors
@@ -210,16 +177,8 @@ class MaskTraining:
         self.history = [(at, s.clone()) for at, s in zip(places, values, strict=True)]
         self.evaluations = int(tensors["evaluations"])
         self.iteration, self.rows = state.iteration, list(state.rows)
-        if not self.learns:
-            return
-        for name, parameter in self.network.named_parameters():
-            parameter.copy_(tensors[f"weights/{name}"])
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                moment = tensors.get(f"adam/{key}/{name}")
-                if moment is not None:  # as of what has no gradient
-                    here = moment.to(self.images.device).clone()
-                    self.optimizer.state[parameter][key] = here
-        self.ema.load_state({name: tensors[f"ema/{name}"] for name in self.ema.state()})
+        if self.weights is not None:
+            self.weights.load(tensors)
 
     @property
     def _is_v(self) -> bool:
@@ -248,9 +207,6 @@ class MaskTraining:
         """Whether s is: every so often, and in the end, which is what searches begin from."""
         total = self.learner.total
         return num_updates % max(1, total // SHOWN) == 0 or num_updates == total
-
-    def _is_due(self, every: int) -> bool:
-        return self.iteration % every == 0 or self.iteration == self.budgets.iterations
 
     def _positions(self) -> Tensor:
         """Which rows of the iteration are this worker's: an image's follow each other."""
@@ -299,11 +255,15 @@ class MaskTraining:
         levels = self.chain.levels(masks)[which, index]
         return levels, self.chain.told(index, levels)
 
-    def _learn(self, loss: Tensor) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.iteration, self.train)
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.train.clip_norm)
-        self.optimizer.step()
-        self.ema.update(self.network)
+
+def _settings(config: Config, budgets: Budgets) -> Train:
+    """`train` as a mask's learning goes by it."""
+    train, is_tuned = config.train, config.mask.weights == "tuned"
+    return train.model_copy(
+        update={
+            "batch_size": budgets.batch_size,
+            "iterations": budgets.iterations,
+            "warmup_iterations": min(train.warmup_iterations, budgets.iterations // 10),
+            "learning_rate": train.learning_rate * (TUNED_RATE if is_tuned else 1),
+        }
+    )

@@ -51,10 +51,12 @@ CODE = (
         for name in (
             "checkpoints",
             "training_batches",
+            "training_iterations",
             "training_loop",
             "training_material",
             "training_network",
             "training_run",
+            "training_weights",
             "training_windows",
             "training_worker",
         )

@@ -70,7 +70,7 @@ def run(training: Trained, folder: Path) -> StepwiseError | None:
     Raises:
         MachineError: the GPU is too small.
     """
-    from orchestration.training_loop import Diverged
+    from orchestration.training_iterations import Diverged
 
     is_first = ray.train.get_context().get_world_rank() == 0
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)

@@ -14,7 +14,7 @@ from orchestration.errors import ConfigError
 from orchestration.mask_batches import second_moment
 from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import plan_budgets
-from orchestration.training_loop import Diverged
+from orchestration.training_iterations import Diverged
 from orchestration.training_network import network_arguments
 from search_spaces.spacing import known_grids, nearest
 
@@ -150,7 +150,7 @@ def test_in_bfloat16_only_the_calls_of_weights_that_learn_are_rough():
         begun("mask.weights=scratch", f"train.dtype={dtype}")
         for dtype in ("bfloat16", "bfloat16", "float32")
     )
-    losses = [run.step() for run in (rough, again, exact)]
+    losses = [run.step().item() for run in (rough, again, exact)]
     assert losses[0] == losses[1] != losses[2] and losses[0] == pytest.approx(losses[2], rel=0.02)
     assert {p.dtype for p in rough.network.parameters()} == {torch.float32}
     rough.step()

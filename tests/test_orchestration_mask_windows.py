@@ -12,6 +12,7 @@ from orchestration.mask_loop import MaskTraining
 from orchestration.mask_plan import plan_budgets
 from orchestration.mask_refine import check_images, scored_on, scores_of
 from orchestration.training_network import network_arguments
+from orchestration.training_weights import LearningWeights
 from orchestration.training_windows import Windows, make_window_batch
 from orchestration.window_formats import WindowHeader
 
@@ -112,7 +113,7 @@ def test_two_workers_step_as_one_does(monkeypatch, weights):
     config = load(f"mask.weights={weights}")
     sums, losses = [], []
     monkeypatch.setattr(mask_loop, "DistributedDataParallel", lambda network, **_: network)
-    monkeypatch.setattr(MaskTraining, "_learn", lambda self, loss: losses.append(loss.item()))
+    monkeypatch.setattr(LearningWeights, "learn", lambda _, loss, __: losses.append(loss.item()))
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda s: sums.append(s.clone()))
     alone = training(config)
     alone.step()

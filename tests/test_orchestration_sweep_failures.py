@@ -2,7 +2,7 @@ import pytest
 
 from orchestration.errors import ConfigError, DataError, MachineError
 from orchestration.sweep_failures import Failures
-from orchestration.training_loop import Diverged
+from orchestration.training_iterations import Diverged
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from orchestration.data import load_arrays, prepare
 from orchestration.errors import DataError, MachineError
 from orchestration.training import train
 from orchestration.training_fit import _cause
-from orchestration.training_loop import Diverged, Training
+from orchestration.training_iterations import Diverged
+from orchestration.training_loop import Training
 from orchestration.training_network import averaged
 from orchestration.training_state import write_checkpoint
 

@@ -75,7 +75,7 @@ def test_the_same_noise_is_that_of_the_first_width():
 
 
 def test_a_teacher_must_be_drawn():
-    with pytest.raises(ConfigError, match="train.width_sampling: got \"uniform\", expected anot"):
+    with pytest.raises(ConfigError, match='train.width_sampling: got "uniform", expected anot'):
         load("train.distillation=0.5", "train.width_sampling=uniform")
     load("train.distillation=0.5", "train.width_sampling=uniform", "train.teacher=average")
 
@@ -96,7 +96,7 @@ def test_a_variant_goes_on_bit_by_bit(keys):
         assert torch.equal(resumed.state().tensors[name], tensor), name
     plain = trained(load(), 4)
     weight = "full.conv_in.weight"
-    assert not torch.equal(plain.parameters[weight], whole.parameters[weight])
+    assert not torch.equal(plain.weights.parameters[weight], whole.weights.parameters[weight])
 
 
 def test_the_average_teaches_by_its_own_weights():
