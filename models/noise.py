@@ -3,7 +3,7 @@
 Every number depends on (seed, image, stream, element) alone: never on the batch, the worker or
 the candidate that asks for it, and no generator has to be carried or restored. An image is an
 index of the seed's endless sequence; a stream is one use of noise for that image: `INIT` for the
-noise a chain starts from, `t + 1` for the noise that a move adds when it departs timestep t.
+noise a chain starts from, `t + 1` for what is drawn at timestep t of its path (`chain_noise.py`).
 
 Counter-based generator: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
 1, 2, 3", SC 2011), with key = seed and counter = (block of 4 elements, image, stream).

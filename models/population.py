@@ -1,7 +1,7 @@
 """Sampling a whole population of schedules on one block of images, sharing every network call.
 
-Noise is a function of position (`noise.py`), so what a network says at the k-th step depends on
-the first k steps alone. The schedules form a trie of such prefixes; each of its nodes is one
+Noise is a function of position (`chain_noise.py`), so what a network says at the k-th step depends
+on the first k steps alone. The schedules form a trie of such prefixes; each of its nodes is one
 network call, made once, however many schedules pass through it. The nodes, each branch to its
 end before the next, are a tape to be played from left to right, with each state forgotten after
 its last use.
@@ -17,11 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.chain_noise import ChainNoise
 from models.conditioning import Told
-from models.noise import INIT, normal
 from models.sampling import Sampler
 from models.states import State, StateCache, Step
-from models.transfer import copied
 
 Place = tuple[int] | tuple[int, float]
 """t, and its alpha_cumprod where that is not the sampler's."""
@@ -99,24 +98,22 @@ class _Block:
         ends = {path[-1] for path in paths}
         links = self.states.trie.links
         last_child = {links[prefix][0]: prefix for prefix in tape if prefix not in live}
-        last_user = {self._stream(prefix): prefix for prefix in tape if prefix not in live}
-        noise: dict[int, Tensor | None] = {}
+        noise = ChainNoise(self.sampler, self.seed, self.images, self.shape, self.device)
+        needed = {p: noise.needed(*self._arrival(p)) for p in tape if p not in live}
+        last_user = {key: prefix for prefix, keys in needed.items() for key in keys}
         for prefix in tape:
             parent, (t, width, *level) = links[prefix]
             here = (t, *level)
             if prefix not in live:
-                stream = self._stream(prefix)
-                if stream not in noise:
-                    noise[stream] = self._noise(stream)
-                if parent:
+                x, previous = noise.of(*self._arrival(prefix)), None
+                if parent:  # x is what the move adds, so far
                     departed, _, *level = links[parent][1]
-                    x = self._move(live[parent], (departed, *level), here, noise[stream])
+                    x = self._move(live[parent], (departed, *level), here, x)
                     previous = self.sampler.remember(*live[parent][:2], departed, *level)
-                else:
-                    x, previous = noise[stream], None
                 # What no later move needs is gone before the network takes its memory
-                if last_user[stream] == prefix:
-                    del noise[stream]
+                for key in needed[prefix]:
+                    if last_user[key] == prefix:
+                        noise.forget(key)
                 if last_child[parent] == prefix:
                     live.pop(parent, None)
                 live[prefix] = State(x, self._predict(x, here, width), previous)
@@ -153,18 +150,11 @@ class _Block:
         tape = dict.fromkeys(prefix for path in paths for prefix in path if prefix in needed)
         return list(tape), known
 
-    def _stream(self, prefix: int) -> int:
-        """The stream of the noise with which a chain arrives at the last step of a prefix."""
+    def _arrival(self, prefix: int) -> tuple[int | None, int]:
+        """Where a chain departs from and arrives with the last step of a prefix: timesteps."""
         links = self.states.trie.links
-        parent = links[prefix][0]
-        return links[parent][1][0] + 1 if parent else INIT
-
-    def _noise(self, stream: int) -> Tensor | None:
-        """The noise of a stream, if the sampler has a use for it."""
-        if stream != INIT and not self.sampler.adds_noise:
-            return None
-        # Made on the host whatever the device, whose logarithm may end in another bit
-        return copied(normal(self.seed, self.images, stream, self.shape), self.device)
+        parent, (t, *_) = links[prefix]
+        return (links[parent][1][0] if parent else None), t
 
     def _predict(self, x: Tensor, here: Place, width: float) -> Tensor:
         """The network's prediction, like x, by calls of `batch` rows."""

@@ -91,6 +91,11 @@ class Sampler:
         return self.kind == "ddpm" or (self.kind == "ddim" and self.eta > 0)
 
     @property
+    def is_ancestral(self) -> bool:
+        """Whether moves add all the noise that the chain's own would have added."""
+        return self.kind == "ddpm" or (self.kind == "ddim" and self.eta == 1)
+
+    @property
     def is_multistep(self) -> bool:
         """Whether a move goes by the step before, too."""
         return self.kind == "dpmsolver++2m"

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from models import population
+from models import chain_noise
+from models.chain_noise import ChainNoise
 from models.conditioning import Conditioning
 from models.diffusion import noise_levels
-from models.noise import INIT, normal
+from models.noise import INIT
 from models.population import sample_population
 from models.sampling import Sampler
 from models.states import State, StateCache
@@ -69,8 +70,9 @@ SCHEDULES = random_schedules(20)
 
 def alone(sampler, steps, images, guidance=None):
     """x_0 of one schedule, step by step, as the definition has it."""
+    noise_of = ChainNoise(sampler, SEED, images, SHAPE, "cpu").of
     with torch.no_grad():
-        x, previous = normal(SEED, images, INIT, SHAPE), None
+        x, previous = noise_of(None, steps[0][0]), None
         for (t, width), (s, _) in pairwise([*steps, (None, None)]):
             padded = torch.cat([x, torch.ones(BATCH - len(images), *SHAPE)])
             times = torch.full((BATCH,), t)
@@ -83,7 +85,7 @@ def alone(sampler, steps, images, guidance=None):
                     none = NETWORKS[width](padded, times, torch.full((BATCH,), 3))
                     eps = none + guidance * (eps - none)
             eps = eps[: len(images)]
-            noise = normal(SEED, images, t + 1, SHAPE) if sampler.adds_noise else None
+            noise = None if s is None else noise_of(t, s)
             moved = sampler.move(x, eps, t, s, noise, previous)
             x, previous = moved, sampler.remember(x, eps, t)
     return x
@@ -299,17 +301,27 @@ def test_states_hold_no_padding_and_no_foreign_layout(dtype, layout):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_noise_is_drawn_once_a_timestep_and_only_where_it_is_added(sampler, monkeypatch):
-    streams = []
+def test_noise_is_made_once_a_timestep_and_only_where_it_is_added(sampler, monkeypatch):
+    drawn, made = [], []
+    drawing, bisecting = chain_noise.normal, chain_noise.brownian
 
-    def noting(seed, images, stream, *rest):
-        streams.append(stream)
-        return normal(seed, images, stream, *rest)
+    def noting_streams(seed, images, stream, shape):
+        drawn.append(stream)
+        return drawing(seed, images, stream, shape)
 
-    monkeypatch.setattr(population, "normal", noting)
+    def noting_timesteps(clock, t, *rest):
+        made.append(t)
+        return bisecting(clock, t, *rest)
+
+    monkeypatch.setattr(chain_noise, "normal", noting_streams)
+    monkeypatch.setattr(chain_noise, "brownian", noting_timesteps)
     together(sampler, SCHEDULES, range(8))
-    departed = {steps[i][0] + 1 for steps in SCHEDULES for i in range(len(steps) - 1)}
-    assert sorted(streams) == sorted({INIT} | (departed if sampler.adds_noise else set()))
+    met = {t for steps in SCHEDULES for t, _ in steps if sampler.is_ancestral or len(steps) > 1}
+    if not sampler.adds_noise:
+        assert (drawn, made) == ([INIT], [])
+    else:
+        assert sorted(made) == sorted(met)
+        assert set(drawn) <= {INIT} | {t + 1 for t in range(len(sampler.alphas_cumprod))}
 
 
 @pytest.mark.parametrize("sampler", [DDIM, replace(DDIM, kind="ddpm"), DPM])
@@ -330,7 +342,7 @@ def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
             return history
 
     def noting(*arguments):
-        noise = normal(*arguments)
+        noise = drawing(*arguments)
         made.add(noise)
         return noise
 
@@ -339,7 +351,8 @@ def test_memory_is_bounded_by_the_open_branches(sampler, monkeypatch):
         most = max(most, len(made))
         return 0.5 * x
 
-    monkeypatch.setattr(population, "normal", noting)
+    drawing = chain_noise.copied
+    monkeypatch.setattr(chain_noise, "copied", noting)
     noting_sampler = Noting(sampler.kind, sampler.alphas_cumprod)
     trunk = [(t, 1.0) for t in range(99, 0, -1)]
 
