@@ -1,7 +1,6 @@
 """Both ways of scoring that the benchmark times: the same results, and the calls it counts."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from diffusers import UNet2DModel
 from jobs.benchmarks import scoring
 from jobs.benchmarks.offspring import evolve
 from jobs.benchmarks.scoring import DDSM, OURS, Case, ladder, one_by_one, subject
-from models.noise import normal
+from models.chain_noise import ChainNoise
 from models.population import sample_population
 from models.states import StateCache
 from orchestration.ways import Way
@@ -45,7 +44,7 @@ def test_given_the_same_noise_a_schedule_alone_gives_the_engines_images(generati
     digits = subject("digits", sampler)
     subnets = {width: digits.supernet.subnet(width) for width in digits.supernet.widths}
     networks = {w: lambda x, t, net=net: net(x, t).sample for w, net in subnets.items()}
-    draw = partial(normal, 0, IMAGES, shape=digits.shape)
+    draw = ChainNoise(digits.sampler, 0, IMAGES, digits.shape, "cpu").of
     for index, x_0 in sample_population(
         networks,
         digits.sampler,

@@ -41,7 +41,6 @@ from models.diffusion import alphas_cumprod, linear_betas
 from models.features import Classifier
 from models.frechet import Reference
 from models.moments import moments
-from models.noise import INIT
 from models.sampling import Sampler
 from models.states import StateCache
 from models.supernet import Supernet
@@ -228,26 +227,29 @@ def one_by_one(subject: Subject, schedules: Sequence[Steps], num_images: int) ->
     generator = torch.Generator().manual_seed(SEED)
     size = (num_images, *subject.shape)
     for index, steps in enumerate(schedules):
-        x_0 = sample_alone(subject, steps, lambda _: torch.randn(size, generator=generator))
+        x_0 = sample_alone(subject, steps, lambda *_: torch.randn(size, generator=generator))
         with torch.no_grad():
             features = subject.extractor.features(x_0).numpy()
         yield index, fid(features, subject.reference)
 
 
 @torch.no_grad()
-def sample_alone(subject: Subject, steps: Steps, draw: Callable[[int], Tensor]) -> Tensor:
+def sample_alone(
+    subject: Subject, steps: Steps, draw: Callable[[int | None, int], Tensor]
+) -> Tensor:
     """x_0 of one schedule, by a supernet that is sliced in every call.
 
     Args:
         subject: whose supernet and sampler run.
         steps: of the schedule.
-        draw: the noise of a stream (see `models.noise`), for all images.
+        draw: the noise of a move from t to s, or with None for t that of a start at s, for all
+            images.
     """
-    x = draw(INIT)
+    x = draw(None, steps[0][0])
     for (t, width), (s, _) in pairwise([*steps, (None, None)]):
         eps = subject.supernet(x, torch.full((len(x),), t), width)
         needed = subject.sampler.adds_noise and s is not None
-        x = subject.sampler.move(x, eps, t, s, draw(t + 1) if needed else None)
+        x = subject.sampler.move(x, eps, t, s, draw(t, s) if needed else None)
     return x
 
 
