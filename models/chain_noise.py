@@ -5,24 +5,27 @@ y = x / sqrt(a), a DDPM move from t to s is (`sampling.py`)
 
     c_s (y_s - x_0) = c_t (y_t - x_0) + sqrt(c_s - c_t) noise
 
-so that B(c) = c (y - x_0) is Brownian motion in c (stochastic localization: Montanari, arXiv
-2305.10690). Where all schedules take increments of one path,
+so that c (y - x_0) is Brownian motion in c (stochastic localization: Montanari, arXiv 2305.10690).
+All schedules take increments of one path B; with U_t = B(c_t) / sqrt(c_t) and r = c_t / c_s,
 
-    noise of a start at t           B(c_t) / sqrt(c_t)
+    noise of a start at t           U_t
     noise of a move from t to s     (B(c_s) - B(c_t)) / sqrt(c_s - c_t)
+                                    = (U_s - sqrt(r) U_t) / sqrt(1 - r)
 
-each of them still draws independent standard normal noise, but schedules with other steps between
+Each schedule still draws independent standard normal noise, but those with other steps between
 arrive at the same places, as far as their x_0 agree, and what is left of their difference is due
 to their steps. Were noise drawn for each timestep that a move departs from, as for one chain, a
-schedule without that step would go quite another way.
+schedule without that step would go quite another way. Steps with levels of their own (`literal`
+masks) have the increments of their timesteps: the law is the same, but they meet less well.
 
 Where noise does not add up to all of a chain's (DDIM with eta below 1) all chains start from the
 same noise, which is what they have most in common then.
 
-The path at one timestep takes about log2(T) draws, by bisection of the timesteps (a Brownian tree:
-Li et al., arXiv 2001.01328).
+The path at a timestep is made by bisection of the timesteps (a Brownian tree: Li et al., arXiv
+2001.01328): in about log2(T) draws, fewer where it is followed from step to step.
 """
 
+from collections.abc import Mapping
 from math import sqrt
 
 import torch
@@ -32,46 +35,57 @@ from models.noise import INIT, normal
 from models.sampling import Sampler
 from models.transfer import copied
 
-START = -1
-"""What a start that is the same for all chains hangs on, instead of a timestep."""
-LEAST = 1e-12
-"""Of c, which is 0 where nothing of x_0 is left."""
 
-
-def brownian(
-    clock: Tensor, t: int, seed: int, images: Tensor | range, shape: tuple[int, ...]
-) -> Tensor:
-    """B(c_t) of some images.
+class Path:
+    """U of some images: a Brownian path, each value in units of its standard deviation.
 
     Args:
-        clock: float64 (T,), c of each timestep, falling and above 0.
-        t: in 0 .. T - 1.
+        ratios: float64 (T,), c of each timestep, falling; the last one may be 0.
         seed, images, shape: as for `noise.normal`, whose stream is m + 1 for the timestep m, and
-            `INIT` for the last.
-
-    Returns:
-        float32 (n, *shape), of variance c_t.
+            `INIT` for the last one.
     """
-    c = clock.tolist()
 
-    def draw(variance: float, stream: int) -> Tensor:
-        return sqrt(variance) * normal(seed, images, stream, shape)
+    def __init__(
+        self, ratios: Tensor, seed: int, images: Tensor | range, shape: tuple[int, ...]
+    ) -> None:
+        self._ratios = ratios.tolist()
+        self._last = len(ratios) - 1
+        self._seed, self._images, self._shape = seed, images, shape
+        self._met: dict[int, Tensor] = {}
 
-    early, late = len(c) - 1, 0
-    b_early = draw(c[early], INIT)
-    if t == early:
-        return b_early
-    b_late = b_early + draw(c[late] - c[early], late + 1)
-    while t != late:
-        middle = (early + late) // 2
-        share = (c[middle] - c[early]) / (c[late] - c[early])
-        b_middle = b_early + share * (b_late - b_early)
-        b_middle += draw(share * (c[late] - c[middle]), middle + 1)
-        if middle >= t:
-            early, b_early = middle, b_middle
-        if middle <= t:
-            late, b_late = middle, b_middle
-    return b_late
+    def at(self, t: int) -> Tensor:
+        """U_t, standard normal: float32 (n, *shape). What leads there is kept until the next t."""
+        c, last = self._ratios, self._last
+        known, self._met = self._met, {}
+
+        def meet(m: int, parts: Mapping[int, float], rest: float) -> None:
+            """U_m from those at other timesteps, and of its own what makes its variance 1."""
+            value = known.get(m)
+            if value is None:
+                stream = INIT if m == last else m + 1
+                value = rest * normal(self._seed, self._images, stream, self._shape)
+                for other, factor in parts.items():
+                    value += factor * self._met[other]
+            self._met[m] = value
+
+        meet(last, {}, 1.0)
+        if t != last:
+            meet(0, {last: sqrt(c[last] / c[0])}, sqrt(1 - c[last] / c[0]))
+        early, late = last, 0
+        while t not in self._met:
+            middle = (early + late) // 2
+            share = (c[middle] - c[early]) / (c[late] - c[early])
+            parts = {
+                early: (1 - share) * sqrt(c[early] / c[middle]),
+                late: share * sqrt(c[late] / c[middle]),
+            }
+            meet(middle, parts, sqrt(share * (c[late] - c[middle]) / c[middle]))
+            early, late = (middle, late) if middle > t else (early, middle)
+        return self._met[t]
+
+    def forget(self) -> None:
+        """Lets go of what led to the last t."""
+        self._met = {}
 
 
 class ChainNoise:
@@ -95,37 +109,34 @@ class ChainNoise:
         device: torch.device | str,
     ) -> None:
         levels = sampler.alphas_cumprod
-        self._clock = (levels / (1 - levels)).clamp(min=LEAST)
+        self._ratios = levels / (1 - levels)
+        self._path = Path(self._ratios, seed, images, shape)
         self._sampler, self._device = sampler, device
-        self._seed, self._images, self._shape = seed, images, shape
         self._known: dict[int, Tensor] = {}
 
     def needed(self, t: int | None, s: int) -> tuple[int, ...]:
-        """What the noise of a move from t to s hangs on, for `forget`; t None of a start at s."""
+        """Timesteps that the noise of a move from t to s hangs on; t None of a start at s."""
         if t is not None:
             return (t, s) if self._sampler.adds_noise else ()
-        return (s,) if self._sampler.is_ancestral else (START,)
+        return (s,) if self._sampler.is_ancestral else (len(self._ratios) - 1,)
 
     def of(self, t: int | None, s: int) -> Tensor | None:
         """The noise of a move from t to s, or of a start at s; None where none is added."""
-        values = [self._value(key) for key in self.needed(t, s)]
-        if len(values) == 2:
-            return (values[1] - values[0]) / sqrt(self._clock[s] - self._clock[t])
-        if t is None and self._sampler.is_ancestral:
-            return values[0] / sqrt(self._clock[s])
-        return values[0] if values else None
+        values = [self._value(m) for m in self.needed(t, s)]
+        if len(values) < 2:
+            return values[0] if values else None
+        # Factors, not a quotient: of a number from the host a GPU takes the inverse first
+        ratio = (self._ratios[t] / self._ratios[s]).item()
+        factor = 1 / sqrt(1 - ratio)
+        return factor * values[1] - factor * sqrt(ratio) * values[0]
 
-    def forget(self, key: int) -> None:
+    def forget(self, t: int) -> None:
         """Lets go of what no later noise hangs on."""
-        del self._known[key]
+        del self._known[t]
+        if not self._known:
+            self._path.forget()
 
-    def _value(self, key: int) -> Tensor:
-        if key not in self._known:
-            where = self._seed, self._images
-            made = (
-                normal(*where, INIT, self._shape)
-                if key == START
-                else brownian(self._clock, key, *where, self._shape)
-            )
-            self._known[key] = copied(made, self._device)
-        return self._known[key]
+    def _value(self, t: int) -> Tensor:
+        if t not in self._known:
+            self._known[t] = copied(self._path.at(t), self._device)
+        return self._known[t]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from orchestration.errors import StepwiseError
 from orchestration.training_sections import Train
-from orchestration.training_state import Row
+from orchestration.training_state import Row, TrainingState
 
 
 class Diverged(StepwiseError):
@@ -34,6 +34,14 @@ class Iterated(ABC):
     @abstractmethod
     def step(self) -> Tensor:
         """One iteration; what is to be reported of it, without gradients."""
+
+    @abstractmethod
+    def state(self) -> TrainingState:
+        """Everything that a resumed training needs."""
+
+    @abstractmethod
+    def load(self, state: TrainingState) -> None:
+        """Goes on from what `state` gave."""
 
     @abstractmethod
     def losses(self, window: Sequence[Tensor]) -> dict[float, float]:

@@ -4,9 +4,7 @@ The loops (and with them diffusers) are imported once a worker is at work: the d
 names the work, need not wait for them before it starts the workers.
 """
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
 import ray.train
 import ray.train.torch
@@ -16,10 +14,10 @@ from ray.train.collective import broadcast_from_rank_zero
 
 from orchestration.errors import StepwiseError
 from orchestration.machine import out_of_memory, settle
+from orchestration.training_iterations import Diverged, Iterated
 from orchestration.training_sections import Train
 from orchestration.training_state import (
     Row,
-    TrainingState,
     append_row,
     begin,
     newest_checkpoint,
@@ -34,21 +32,6 @@ OF_MEMORY = (
 """What mends a GPU that is too small."""
 
 
-class Trained(Protocol):
-    """What `run` takes to the end: one worker's part of it."""
-
-    iteration: int
-
-    def load(self, state: TrainingState) -> None:
-        """Goes on from what `state` gave."""
-
-    def state(self) -> TrainingState:
-        """All that a resumed one needs."""
-
-    def run(self, on_row: Callable[[Row], None], on_checkpoint: Callable[[], None]) -> None:
-        """Trains to the end, calling these as it is due."""
-
-
 def settled_device(train: Train, folder: Path) -> torch.device:
     """The device of this worker, made ready; notes in `folder` that the workers have begun."""
     if ray.train.get_context().get_world_rank() == 0:
@@ -61,7 +44,7 @@ def settled_device(train: Train, folder: Path) -> torch.device:
     return device
 
 
-def run(training: Trained, folder: Path) -> StepwiseError | None:
+def run(training: Iterated, folder: Path) -> StepwiseError | None:
     """Trains from the newest checkpoint in `folder`, if there is one, to the end.
 
     Returns:
@@ -70,7 +53,6 @@ def run(training: Trained, folder: Path) -> StepwiseError | None:
     Raises:
         MachineError: the GPU is too small.
     """
-    from orchestration.training_iterations import Diverged
 
     is_first = ray.train.get_context().get_world_rank() == 0
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)

@@ -68,10 +68,10 @@ class LearningWeights:
         for key, moment in under("adam/", tensors):
             kind, _, name = key.partition("/")
             parameter = self.parameters[name]
-            here = moment.to(parameter.device, copy=True)
+            here = torch.empty_like(moment, device=parameter.device)
             if moment.shape == parameter.shape:  # fused Adam reads memory in its order
-                here = torch.empty_like(parameter).copy_(moment)
-            self._optimizer.state[parameter][kind] = here
+                here = torch.empty_like(parameter)
+            self._optimizer.state[parameter][kind] = here.copy_(moment)
 
 
 def learning_rate(iteration: int, train: Train) -> float:

@@ -6,27 +6,48 @@ from itertools import pairwise
 import pytest
 import torch
 
-from models.chain_noise import START, ChainNoise, brownian
+from models import chain_noise
+from models.chain_noise import ChainNoise, Path
 from models.diffusion import noise_levels
 from models.noise import INIT, normal
 from models.sampling import Sampler
 
 SHAPE, SEED = (2, 8, 8), 11
 DDPM = Sampler("ddpm", noise_levels(20, "linear"), clip_sample=False)
-CLOCK = DDPM.alphas_cumprod / (1 - DDPM.alphas_cumprod)
+RATIOS = DDPM.alphas_cumprod / (1 - DDPM.alphas_cumprod)
 
 
-def test_the_path_is_brownian_motion():
-    """Its values have covariance min(c, c') at all pairs of timesteps."""
-    images = range(60)
-    path = torch.stack([brownian(CLOCK, t, SEED, images, SHAPE).flatten() for t in range(20)])
-    unit = path.double() / CLOCK.sqrt()[:, None]
-    count = unit.shape[1]
+@pytest.mark.parametrize("order", [range(20), range(19, -1, -1), (7, 19, 0, 3, 12)])
+def test_the_path_is_brownian_motion_in_the_signal_to_noise_ratio(order):
+    """In units of standard deviations: the correlation is sqrt(c / c') at all c < c'."""
+    path = Path(RATIOS, SEED, range(60), SHAPE)
+    values = torch.stack([path.at(t).flatten() for t in order]).double()
+    count = values.shape[1]
     assert count == 7680
-    expected = (torch.minimum(CLOCK[:, None], CLOCK) / torch.maximum(CLOCK[:, None], CLOCK)).sqrt()
-    assert (unit @ unit.T / count - expected).abs().max() < 5 * 2**0.5 / count**0.5
-    assert unit.mean(1).abs().max() < 4 / count**0.5
-    assert ((unit**4).mean(1) - 3).abs().max() < 5 * 96**0.5 / count**0.5
+    c = RATIOS[list(order)]
+    expected = (torch.minimum(c[:, None], c) / torch.maximum(c[:, None], c)).sqrt()
+    assert (values @ values.T / count - expected).abs().max() < 5 * 2**0.5 / count**0.5
+    assert values.mean(1).abs().max() < 4 / count**0.5
+    assert ((values**4).mean(1) - 3).abs().max() < 5 * 96**0.5 / count**0.5
+
+
+def test_a_path_does_not_hang_on_what_was_asked_before():
+    asked = [Path(RATIOS, SEED, range(3), SHAPE) for _ in range(2)]
+    falling = {t: asked[0].at(t) for t in range(19, -1, -1)}
+    for t in (4, 19, 5, 0, 13, 4):
+        assert torch.equal(asked[1].at(t), falling[t])
+
+
+@pytest.mark.parametrize("num_steps, most", [(1000, 1000), (50, 250), (10, 80)])
+def test_a_chain_takes_few_draws(num_steps, most, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(chain_noise, "normal", lambda *a: drawn.append(a[2]) or normal(*a))
+    levels = noise_levels(1000, "linear")
+    noise = ChainNoise(replace(DDPM, alphas_cumprod=levels), 1, range(1), (1, 1, 1), "cpu")
+    steps = range(1000 - 1000 // num_steps, -1, -1000 // num_steps)
+    for t, s in pairwise([None, *steps]):
+        assert noise.of(t, s).isfinite().all()
+    assert len(steps) == num_steps <= len(drawn) <= most
 
 
 def test_moves_draw_independent_standard_noise_whatever_the_steps():
@@ -108,7 +129,7 @@ def test_chains_that_add_no_noise_start_from_the_same(kind):
     start = normal(SEED, range(3), INIT, SHAPE)
     assert torch.equal(noise.of(None, 19), start) and torch.equal(noise.of(None, 4), start)
     assert noise.of(19, 4) is None
-    assert (noise.needed(None, 4), noise.needed(19, 4)) == ((START,), ())
+    assert (noise.needed(None, 4), noise.needed(19, 4)) == ((19,), ())
 
 
 def test_with_less_noise_than_the_chain_has_starts_are_the_same_and_moves_on_the_path():
@@ -116,14 +137,23 @@ def test_with_less_noise_than_the_chain_has_starts_are_the_same_and_moves_on_the
     all_of_it = ChainNoise(DDPM, SEED, range(3), SHAPE, "cpu")
     assert torch.equal(some.of(None, 9), normal(SEED, range(3), INIT, SHAPE))
     assert torch.equal(some.of(9, 2), all_of_it.of(9, 2))
-    torch.testing.assert_close(all_of_it.of(None, 19), some.of(None, 19))  # the path begins there
+    assert torch.equal(all_of_it.of(None, 19), some.of(None, 19))  # the path begins there
+    start, *moves = (some.of(*move).flatten().double() for move in ((None, 9), (9, 2), (2, 0)))
+    assert all(abs((start * move).mean()) < 4 / 384**0.5 for move in moves)
 
 
-def test_where_nothing_of_x_0_is_left_there_is_noise_nevertheless():
-    levels = noise_levels(50, "squaredcos_cap_v2", rescale_zero_terminal_snr=True)
-    assert levels[-1] == 0
+@pytest.mark.parametrize(
+    ("levels", "least"),
+    [
+        (noise_levels(50, "squaredcos_cap_v2", rescale_zero_terminal_snr=True), 0),
+        (noise_levels(4000, "linear"), 1e-17),  # hundreds of timesteps where x_0 is all but gone
+    ],
+)
+def test_where_nothing_of_x_0_is_left_there_is_noise_nevertheless(levels, least):
+    assert levels[-1] <= least
     noise = ChainNoise(replace(DDPM, alphas_cumprod=levels), SEED, range(40), SHAPE, "cpu")
-    for move in ((None, 49), (49, 48), (49, 0)):
+    last = len(levels) - 1
+    for move in ((None, last), (last, last - 1), (last - 1, last - 9), (last - 9, 0), (last, 0)):
         assert noise.of(*move).std() == pytest.approx(1, abs=0.05)
 
 
