@@ -176,6 +176,7 @@ def _annotate(
 
 def _draw_axes(axes: Axes, front: Front) -> None:
     axes.set_yscale("log")
+    axes.margins(y=0.12)  # for the name of what is recommended, below its interval
     axes.yaxis.set_major_locator(LogLocator(subs=QUALITY_TICKS))
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(NullLocator())
