@@ -13,10 +13,11 @@ All schedules take increments of one path B; with U_t = B(c_t) / sqrt(c_t) and r
                                     = (U_s - sqrt(r) U_t) / sqrt(1 - r)
 
 Each schedule still draws independent standard normal noise, but those with other steps between
-arrive at the same places, as far as their x_0 agree, and what is left of their difference is due
-to their steps. Were noise drawn for each timestep that a move departs from, as for one chain, a
-schedule without that step would go quite another way. Steps with levels of their own (`literal`
-masks) have the increments of their timesteps: the law is the same, but they meet less well.
+arrive at the same places, as far as their x_0 agree; what is left of their difference is due to
+their steps, and to starts, which are unit noise alone and leave x_0 out. Were noise drawn for each
+timestep that a move departs from, as for one chain, a schedule without that step would go quite
+another way. Steps with levels of their own (`literal` masks) have the increments of their
+timesteps: the law is the same, but they meet less well.
 
 Where noise does not add up to all of a chain's (DDIM with eta below 1) all chains start from the
 same noise, which is what they have most in common then.
@@ -34,6 +35,9 @@ from torch import Tensor
 from models.noise import INIT, normal
 from models.sampling import Sampler
 from models.transfer import copied
+
+NOISE = "path"
+"""How noise is made: what was scored with noise of another kind is not to be gone on with."""
 
 
 class Path:
@@ -121,7 +125,16 @@ class ChainNoise:
         return (s,) if self._sampler.is_ancestral else (len(self._ratios) - 1,)
 
     def of(self, t: int | None, s: int) -> Tensor | None:
-        """The noise of a move from t to s, or of a start at s; None where none is added."""
+        """The noise of a move from t to s, or of a start at s; None where none is added.
+
+        Raises:
+            ValueError: timesteps that do not fall within the chain.
+        """
+        last = len(self._ratios) - 1
+        if not 0 <= s <= last or not (t is None or s < t <= last):
+            raise ValueError(
+                f"noise from t = {t} to {s}; expected falling timesteps in 0 .. {last}"
+            )
         values = [self._value(m) for m in self.needed(t, s)]
         if len(values) < 2:
             return values[0] if values else None

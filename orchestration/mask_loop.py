@@ -115,7 +115,7 @@ class MaskTraining(Iterated):
         """One iteration; the mean squared error of the prediction: float64 ().
 
         Raises:
-            Diverged: it is no number.
+            Diverged: it, or the norm of its gradient, is no number.
         """
         positions = self._positions()
         levels, told = self._levels(positions)
@@ -128,8 +128,9 @@ class MaskTraining(Iterated):
             with torch.autocast(x_t.device.type, torch.bfloat16, enabled=self.is_rough):
                 output = predict(self.replica, *inputs) if len(x_t) else x_t
             squares = (output.float() - target).square()
+        norm = torch.zeros(())
         if self.weights is not None and len(positions):
-            self.weights.learn(rows.loss(squares) * self.share_weight, self.iteration)
+            norm = self.weights.learn(rows.loss(squares) * self.share_weight, self.iteration)
         found = rows.errors(squares.detach()).cpu().double()
         counts = rows.counts().cpu().double()
         # Of v the error is that of eps divided by the level
@@ -144,7 +145,9 @@ class MaskTraining(Iterated):
         total, count, evaluations = sums[-3:].tolist()
         loss = total / max(count, 1.0)
         if not math.isfinite(loss):
-            raise Diverged(self._no_number(loss))
+            raise Diverged(self._no_number("loss", loss))
+        if not norm.isfinite():
+            raise Diverged(self._no_number("norm of the gradient", norm.item()))
         self.learner.curve.add(sums[:-3].view(2, -1))
         self.evaluations += int(evaluations)
         for _ in range(self._updates_due()):
@@ -184,14 +187,14 @@ class MaskTraining(Iterated):
     def _is_v(self) -> bool:
         return self.config.diffusion.prediction == "v_prediction"
 
-    def _no_number(self, loss: float) -> str:
+    def _no_number(self, what: str, value: float) -> str:
         if self.learns:
             return (
-                f"learning a mask diverged: the loss is {loss} at iteration {self.iteration};"
+                f"learning a mask diverged: the {what} is {value} at iteration {self.iteration};"
                 " expected a number: lower train.learning_rate"
             )
         return (
-            f"the network of --supernet predicts no numbers on these data (its loss is {loss});"
+            f"the network of --supernet predicts no numbers on these data (its loss is {value});"
             " expected one that does, on the chain of diffusion.*"
         )
 

@@ -7,6 +7,7 @@ beside known ones -> pictures, MLflow
 from collections.abc import Callable
 from pathlib import Path
 
+from models.chain_noise import NOISE
 from orchestration import compatibility, data, setting, signals
 from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
@@ -98,6 +99,8 @@ def learn_masks(
         "data": sha256_of(images.folder / MANIFEST),
         "network": None if network is None else sha256_of(network / MANIFEST),
     }
+    if setting.sampler_of(setting.baseline(config)).adds_noise:
+        asked["noise"] = NOISE
     what = "windows" if config.data.is_windows else "images"
     say(
         f"mask    {budgets.iterations:,} iterations of {budgets.batch_size} {what}: at most"

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
+from models.chain_noise import NOISE
 from orchestration import compatibility, data, precision, setting, signals, telling
 from orchestration.config import Config, fingerprint
 from orchestration.costs import Cost
@@ -231,6 +232,8 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     name = f"{fingerprint(config, *sections)}-{made_of}"
     if config.search.warm_start is not None:  # its content too
         name += f"-{warm_start_sha(config.search.warm_start)[:12]}"
+    if setting.sampler_of(setting.baseline(config)).adds_noise:
+        name += f"-{NOISE}"
     if cost.name == "macs":  # a function of the configuration
         return name
     table = [sorted(cost.of_step.items()), cost.of_sample]

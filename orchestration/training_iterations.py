@@ -45,7 +45,7 @@ class Iterated(ABC):
 
     @abstractmethod
     def losses(self, window: Sequence[Tensor]) -> dict[float, float]:
-        """Mean losses by width.
+        """Mean losses by width, over all workers, who must all ask.
 
         Args:
             window: what `step` gave for each of the newest iterations.

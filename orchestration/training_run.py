@@ -53,7 +53,6 @@ def run(training: Iterated, folder: Path) -> StepwiseError | None:
     Raises:
         MachineError: the GPU is too small.
     """
-
     is_first = ray.train.get_context().get_world_rank() == 0
     newest = broadcast_from_rank_zero(newest_checkpoint(folder) if is_first else None)
     if newest is not None:

@@ -136,6 +136,15 @@ def test_a_network_that_predicts_no_number_is_told_by_what_can_be_done(weights, 
         run.step()
 
 
+def test_a_gradient_that_is_no_number_is_named_and_never_saved():
+    run, saved = training(load("mask.weights=scratch", "train.iterations=4")), []
+    first = next(run.network.parameters())
+    first.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(Diverged, match="norm of the gradient is (nan|inf) at iteration 0"):
+        run.run(lambda row: None, lambda: saved.append(run.iteration))
+    assert not saved
+
+
 def test_a_frozen_network_is_judged_on_the_images_as_they_are():
     plain, mirrored = (training(load(f"data.flip={flip}")) for flip in ("false", "true"))
     rows = [run._rows(run._positions()).x_0 for run in (plain, mirrored)]
