@@ -26,7 +26,8 @@ The path at a timestep is made by bisection of the timesteps (a Brownian tree: L
 2001.01328): in about log2(T) draws, fewer where it is followed from step to step.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from math import sqrt
 
 import torch
@@ -38,6 +39,9 @@ from models.transfer import copied
 
 NOISE = "path"
 """How noise is made: what was scored with noise of another kind is not to be gone on with."""
+
+Move = tuple[int | None, int]
+"""The timesteps that a chain departs from, None at its start, and arrives at."""
 
 
 class Path:
@@ -93,7 +97,7 @@ class Path:
 
 
 class ChainNoise:
-    """Noise of one block of images: kept, once it was asked for, until it is forgotten.
+    """Noise of one block of images, for moves that are known beforehand.
 
     Args:
         sampler: that chains move by.
@@ -102,6 +106,11 @@ class ChainNoise:
         shape: of one image.
         device: where it goes; it is made on the host whatever that is, whose logarithm may end in
             another bit.
+        moves: (t, s) of each noise that will be asked for, as often as it will be, t None of a
+            start at s: what it takes is kept as long as one of them is to come.
+
+    Raises:
+        ValueError: timesteps that do not fall within the chain.
     """
 
     def __init__(
@@ -111,31 +120,20 @@ class ChainNoise:
         images: range,
         shape: tuple[int, ...],
         device: torch.device | str,
+        moves: Iterable[Move],
     ) -> None:
         levels = sampler.alphas_cumprod
         self._ratios = levels / (1 - levels)
         self._path = Path(self._ratios, seed, images, shape)
         self._sampler, self._device = sampler, device
         self._known: dict[int, Tensor] = {}
+        self._to_come = Counter(m for move in moves for m in self._needed(*move))
 
-    def needed(self, t: int | None, s: int) -> tuple[int, ...]:
-        """Timesteps that the noise of a move from t to s hangs on; t None of a start at s."""
-        if t is not None:
-            return (t, s) if self._sampler.adds_noise else ()
-        return (s,) if self._sampler.is_ancestral else (len(self._ratios) - 1,)
-
-    def of(self, t: int | None, s: int) -> Tensor | None:
-        """The noise of a move from t to s, or of a start at s; None where none is added.
-
-        Raises:
-            ValueError: timesteps that do not fall within the chain.
-        """
-        last = len(self._ratios) - 1
-        if not 0 <= s <= last or not (t is None or s < t <= last):
-            raise ValueError(
-                f"noise from t = {t} to {s}; expected falling timesteps in 0 .. {last}"
-            )
-        values = [self._value(m) for m in self.needed(t, s)]
+    def take(self, t: int | None, s: int) -> Tensor | None:
+        """The noise of one of the moves; None where none is added."""
+        values = [self._taken(m) for m in self._needed(t, s)]
+        if not self._known:
+            self._path.forget()
         if len(values) < 2:
             return values[0] if values else None
         # Factors, not a quotient: of a number from the host a GPU takes the inverse first
@@ -143,13 +141,23 @@ class ChainNoise:
         factor = 1 / sqrt(1 - ratio)
         return factor * values[1] - factor * sqrt(ratio) * values[0]
 
-    def forget(self, t: int) -> None:
-        """Lets go of what no later noise hangs on."""
-        del self._known[t]
-        if not self._known:
-            self._path.forget()
+    def _needed(self, t: int | None, s: int) -> tuple[int, ...]:
+        """Timesteps whose U the noise of a move is made of."""
+        last = len(self._ratios) - 1
+        if not 0 <= s <= last or not (t is None or s < t <= last):
+            raise ValueError(
+                f"noise from t = {t} to {s}; expected falling timesteps in 0 .. {last}"
+            )
+        if t is not None:
+            return (t, s) if self._sampler.adds_noise else ()
+        return (s,) if self._sampler.is_ancestral else (last,)
 
-    def _value(self, t: int) -> Tensor:
-        if t not in self._known:
-            self._known[t] = copied(self._path.at(t), self._device)
-        return self._known[t]
+    def _taken(self, m: int) -> Tensor:
+        """U_m, which is kept for what is to come."""
+        value = self._known.pop(m, None)
+        if value is None:
+            value = copied(self._path.at(m), self._device)
+        self._to_come[m] -= 1
+        if self._to_come[m] > 0:
+            self._known[m] = value
+        return value

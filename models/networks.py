@@ -46,16 +46,7 @@ def unet(
         ValueError: sizes that do not give whole channels, norm groups, heads or pixels at this
             width.
     """
-    if len(attention) != len(block_out_channels):
-        raise ValueError(
-            f"attention {tuple(attention)}: expected one value for each of"
-            f" block_out_channels {tuple(block_out_channels)}"
-        )
-    shrink = 2 ** (len(attention) - 1)
-    if image_size % shrink:
-        raise ValueError(
-            f"image_size {image_size}: expected a multiple of {shrink} for {len(attention)} levels"
-        )
+    _check_levels(image_size, block_out_channels, attention)
     slim = [_slim(count, width) for count in block_out_channels]
     num_groups = _whole(slim[0], norm_group_size, "norm_group_size", width)
     in_middle = any(attention)
@@ -77,6 +68,21 @@ def unet(
         time_embedding_dim=4 * block_out_channels[0],
         num_class_embeds=None if num_classes is None else num_classes + 1,
     )
+
+
+def _check_levels(
+    image_size: int, block_out_channels: Sequence[int], attention: Sequence[bool]
+) -> None:
+    if len(attention) != len(block_out_channels):
+        raise ValueError(
+            f"attention {tuple(attention)}: expected one value for each of"
+            f" block_out_channels {tuple(block_out_channels)}"
+        )
+    shrink = 2 ** (len(attention) - 1)
+    if image_size % shrink:
+        raise ValueError(
+            f"image_size {image_size}: expected a multiple of {shrink} for {len(attention)} levels"
+        )
 
 
 def concatenated_parts(

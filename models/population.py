@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.chain_noise import ChainNoise
+from models.chain_noise import ChainNoise, Move
 from models.conditioning import Told
-from models.sampling import Sampler
+from models.sampling import History, Sampler
 from models.states import State, StateCache, Step
 
 Place = tuple[int] | tuple[int, float]
@@ -98,22 +98,16 @@ class _Block:
         ends = {path[-1] for path in paths}
         links = self.states.trie.links
         last_child = {links[prefix][0]: prefix for prefix in tape if prefix not in live}
-        noise = ChainNoise(self.sampler, self.seed, self.images, self.shape, self.device)
-        needed = {p: noise.needed(*self._arrival(p)) for p in tape if p not in live}
-        last_user = {key: prefix for prefix, keys in needed.items() for key in keys}
+        moves = [self._move_to(prefix) for prefix in tape if prefix not in live]
+        noise = ChainNoise(
+            self.sampler, self.seed, self.images, self.shape, self.device, moves
+        )
         for prefix in tape:
             parent, (t, width, *level) = links[prefix]
             here = (t, *level)
             if prefix not in live:
-                x, previous = noise.of(*self._arrival(prefix)), None
-                if parent:  # x is what the move adds, so far
-                    departed, _, *level = links[parent][1]
-                    x = self._move(live[parent], (departed, *level), here, x)
-                    previous = self.sampler.remember(*live[parent][:2], departed, *level)
                 # What no later move needs is gone before the network takes its memory
-                for key in needed[prefix]:
-                    if last_user[key] == prefix:
-                        noise.forget(key)
+                x, previous = self._arrive(prefix, live.get(parent), noise)
                 if last_child[parent] == prefix:
                     live.pop(parent, None)
                 live[prefix] = State(x, self._predict(x, here, width), previous)
@@ -150,11 +144,24 @@ class _Block:
         tape = dict.fromkeys(prefix for path in paths for prefix in path if prefix in needed)
         return list(tape), known
 
-    def _arrival(self, prefix: int) -> tuple[int | None, int]:
-        """Where a chain departs from and arrives with the last step of a prefix: timesteps."""
+    def _move_to(self, prefix: int) -> Move:
+        """That to the last step of a prefix."""
         links = self.states.trie.links
         parent, (t, *_) = links[prefix]
         return (links[parent][1][0] if parent else None), t
+
+    def _arrive(
+        self, prefix: int, parent: State | None, noise: ChainNoise
+    ) -> tuple[Tensor, History | None]:
+        """x at the last step of a prefix, and what a multistep solver remembers there."""
+        links = self.states.trie.links
+        added = noise.take(*self._move_to(prefix))
+        if parent is None:
+            return added, None
+        before, (t, _, *level) = links[prefix]
+        departed, _, *of_departed = links[before][1]
+        x = self._move(parent, (departed, *of_departed), (t, *level), added)
+        return x, self.sampler.remember(parent.x, parent.output, departed, *of_departed)
 
     def _predict(self, x: Tensor, here: Place, width: float) -> Tensor:
         """The network's prediction, like x, by calls of `batch` rows."""

@@ -125,9 +125,8 @@ def refine(
         met.append(take("drawn", distinct, images))
         s = _stepped(s, masks, met[-1], settings, num_steps)
         yield met[-1], s
-    finalists = _finalists(met, s, num_steps)
-    while len(finalists) > 2 and rounds.spent + images * num_steps * len(finalists) > budget:
-        finalists.pop()
+    able = (budget - rounds.spent) // (images * num_steps)
+    finalists = _finalists(met, s, num_steps)[: max(2, able)]
     rest = (budget - rounds.spent) // rounds.calls(finalists)
     rest = rest if most is None else min(rest, most)
     yield take("final", finalists, max(1, rest // images) * images), s

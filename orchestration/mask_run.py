@@ -7,7 +7,6 @@ beside known ones -> pictures, MLflow
 from collections.abc import Callable
 from pathlib import Path
 
-from models.chain_noise import NOISE
 from orchestration import compatibility, data, setting, signals
 from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
@@ -93,14 +92,7 @@ def learn_masks(
     num_training = _num_training(images.header)
     chain, budgets = make_chain(config), plan_budgets(config, num_training)
     network = _network(config, run, images, supernet)
-    asked: dict[str, Json] = {
-        "format": FORMAT,
-        "mask": fingerprint(config),
-        "data": sha256_of(images.folder / MANIFEST),
-        "network": None if network is None else sha256_of(network / MANIFEST),
-    }
-    if setting.sampler_of(setting.baseline(config)).adds_noise:
-        asked["noise"] = NOISE
+    asked = _asked(config, images, network)
     what = "windows" if config.data.is_windows else "images"
     say(
         f"mask    {budgets.iterations:,} iterations of {budgets.batch_size} {what}: at most"
@@ -134,6 +126,17 @@ def learn_masks(
     draw(run, chain, history, result)
     track_results(run, track, history, result)
     return result
+
+
+def _asked(config: Config, images: data.DataSet, network: Path | None) -> dict[str, Json]:
+    """What decides the result, the code apart."""
+    return {
+        "format": FORMAT,
+        "mask": fingerprint(config),
+        "data": sha256_of(images.folder / MANIFEST),
+        "network": None if network is None else sha256_of(network / MANIFEST),
+        **setting.noise_kind(config),
+    }
 
 
 def is_done(run: RunDirectory) -> bool:

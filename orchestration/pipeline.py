@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from models.chain_noise import NOISE
 from orchestration import compatibility, data, precision, setting, signals, telling
 from orchestration.config import Config, fingerprint
 from orchestration.costs import Cost
@@ -232,8 +231,8 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     name = f"{fingerprint(config, *sections)}-{made_of}"
     if config.search.warm_start is not None:  # its content too
         name += f"-{warm_start_sha(config.search.warm_start)[:12]}"
-    if setting.sampler_of(setting.baseline(config)).adds_noise:
-        name += f"-{NOISE}"
+    for kind in setting.noise_kind(config).values():
+        name += f"-{kind}"
     if cost.name == "macs":  # a function of the configuration
         return name
     table = [sorted(cost.of_step.items()), cost.of_sample]

@@ -26,7 +26,7 @@ from orchestration.precision import (
     is_rough,
 )
 from orchestration.rundir import RunDirectory
-from orchestration.setting import Setting, baseline, execution, space
+from orchestration.setting import Setting, baseline, execution, noise_kind, space
 from orchestration.step_times import StepTimes
 from orchestration.ways import Way
 
@@ -108,6 +108,7 @@ def _cached_latencies(
         **config.sampler.model_dump(mode="json"),
         "prediction": config.diffusion.prediction,
         "num_images": NUM_SAMPLES,
+        **noise_kind(config),
     }
     path = run.cache / f"latency-{_name(known_by)}.json"
     if not path.exists():

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from models.chain_noise import NOISE
 from models.conditioning import Conditioning, Told
 from models.crps import window_sums
 from models.diffusion import noise_levels
@@ -207,6 +208,14 @@ def sampler_of(schedule: StepSchedule) -> Sampler:
         schedule.clip_sample,
         schedule.prediction,
     )
+
+
+def noise_kind(config: Config) -> dict[str, str]:
+    """How the noise of moves is made, for what results are known by; nothing where there is none.
+
+    So what was begun with noise of another kind is not gone on with.
+    """
+    return {"noise": NOISE} if sampler_of(baseline(config)).adds_noise else {}
 
 
 def conditioning(

@@ -5,8 +5,8 @@
 The call is the network's (two, where a step is guided); a step takes some time beside it, for the
 move, its noise, and to find out what comes next, and a sample some beside its steps, for the noise
 that it starts from and to hand over the images. All of it in milliseconds an image, where
-`num_images` are sampled at once. Where moves add noise, a step of a short schedule takes a little
-more of it than one of a long schedule; that is not told apart.
+`num_images` are sampled at once. Where moves add noise, a step of a short schedule draws up
+to 1.6 times as much of it (5 steps of 1,000, for 50); that is not told apart.
 """
 
 from collections.abc import Mapping

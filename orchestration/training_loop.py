@@ -109,9 +109,29 @@ class Training(Iterated):
         self.iteration += 1
         return torch.cat([losses.detach(), norm[None]])
 
+    def losses(self, window: Sequence[Tensor]) -> dict[float, float]:
+        """Mean losses of the widths that were trained; see `Iterated`."""
+        table = torch.stack(list(window))
+        if self.num_workers > 1:
+            torch.distributed.all_reduce(table)
+        found: dict[float, list[float]] = {}
+        first = self.iteration - len(table)
+        for iteration, (*values, norm) in enumerate((table / self.num_workers).tolist(), first):
+            widths = drawn_widths(
+                self.config.supernet.widths,
+                self.train.seed,
+                iteration,
+                self.train.width_sampling,
+            )
+            for width, loss in zip(widths, values, strict=True):
+                _check_finite(loss, f"loss of width {width:g}", iteration)
+                found.setdefault(width, []).append(loss)
+            _check_finite(norm, "norm of the gradient", iteration)
+        return {width: math.fsum(found[width]) / len(found[width]) for width in found}
+
     def _batch(self) -> Batch:
         """This worker's share of the iteration."""
-        train = self.config.train
+        train = self.train
         position = {
             "seed": train.seed,
             "iteration": self.iteration,
@@ -143,30 +163,10 @@ class Training(Iterated):
 
     def _teacher(self) -> dict[str, Tensor] | None:
         """The averaged weights of the full width, where they teach the narrower ones."""
-        train = self.config.train
+        train = self.train
         if not train.distillation or train.teacher == "newest":
             return None
         return dict(under("full.", self.weights.ema.averages))
-
-    def losses(self, window: Sequence[Tensor]) -> dict[float, float]:
-        """Mean losses of the widths that were trained; see `Iterated`."""
-        table = torch.stack(list(window))
-        if self.num_workers > 1:
-            torch.distributed.all_reduce(table)
-        found: dict[float, list[float]] = {}
-        first = self.iteration - len(table)
-        for iteration, (*values, norm) in enumerate((table / self.num_workers).tolist(), first):
-            widths = drawn_widths(
-                self.config.supernet.widths,
-                self.train.seed,
-                iteration,
-                self.train.width_sampling,
-            )
-            for width, loss in zip(widths, values, strict=True):
-                _check_finite(loss, f"loss of width {width:g}", iteration)
-                found.setdefault(width, []).append(loss)
-            _check_finite(norm, "norm of the gradient", iteration)
-        return {width: math.fsum(found[width]) / len(found[width]) for width in found}
 
 
 def _replicated(loss: SandwichLoss) -> DistributedDataParallel:

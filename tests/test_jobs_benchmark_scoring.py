@@ -1,6 +1,7 @@
 """Both ways of scoring that the benchmark times: the same results, and the calls it counts."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +45,6 @@ def test_given_the_same_noise_a_schedule_alone_gives_the_engines_images(generati
     digits = subject("digits", sampler)
     subnets = {width: digits.supernet.subnet(width) for width in digits.supernet.widths}
     networks = {w: lambda x, t, net=net: net(x, t).sample for w, net in subnets.items()}
-    draw = ChainNoise(digits.sampler, 0, IMAGES, digits.shape, "cpu").of
     for index, x_0 in sample_population(
         networks,
         digits.sampler,
@@ -54,7 +54,10 @@ def test_given_the_same_noise_a_schedule_alone_gives_the_engines_images(generati
         shape=digits.shape,
         batch=len(IMAGES),
     ):
-        alone = scoring.sample_alone(digits, generation.offspring[index], draw)
+        steps = generation.offspring[index]
+        moves = pairwise([None, *(t for t, _ in steps)])
+        noise = ChainNoise(digits.sampler, 0, IMAGES, digits.shape, "cpu", moves)
+        alone = scoring.sample_alone(digits, steps, noise.take)
         torch.testing.assert_close(alone, x_0, rtol=0, atol=1e-4)
 
 

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from models.diffusion import noise_levels
 from models.features import Classifier
 from models.networks import unet
 from models.population import sample_population
-from orchestration import compatibility, setting, stub
+from orchestration import compatibility, pipeline, setting, stub
 from orchestration import config as configs
 from orchestration.checkpoints import build_supernet, load_supernet, save_supernet
 from orchestration.errors import ConfigError, DataError
@@ -215,3 +217,20 @@ def test_a_supernet_of_other_images_is_refused_with_what_to_set(tmp_path):
     for shape in ((3, 4, 4), (1, 8, 8), (1, 4, 6)):
         with pytest.raises(ConfigError, match="expected 1 x 4 x 4 as .* data.image_size and dat"):
             compatibility.check_shape(tmp_path / "net", shape)
+
+
+def test_results_of_samplers_that_add_noise_are_known_by_how_it_is_made(monkeypatch):
+    """A search is not gone on with on noise of another kind; one without noise minds nothing."""
+    cost, chosen = SimpleNamespace(name="macs"), SimpleNamespace(supernet="a", extractor="b")
+
+    def named():
+        return [
+            pipeline.search_fingerprint(
+                configs.load(None, ["search.budget=1", *sampler]), chosen, cost
+            )
+            for sampler in ([], ["sampler.eta=0.5"], ["sampler.name=ddpm"])
+        ]
+
+    before = named()
+    monkeypatch.setattr(setting, "NOISE", "other")
+    assert [old == new for old, new in zip(before, named(), strict=True)] == [True, False, False]

@@ -4,10 +4,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from toy_training import BATCH, IMAGES, classes
 
 from orchestration import config as configs
 from orchestration.errors import ConfigError
-from orchestration.training_batches import Labels, make_batch
+from orchestration.training_batches import make_batch
 from orchestration.training_iterations import Diverged
 from orchestration.training_loop import Training
 from orchestration.training_network import averaged
@@ -25,15 +26,6 @@ SMALL = (
     "train.report_every=2",
     "train.checkpoint_every=3",
 )
-IMAGES = torch.randint(
-    256, (21, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-)
-BATCH = {
-    "seed": 3,
-    "batch_size": 12,
-    "widths": (1.0, 0.75, 0.5, 0.25),
-    "num_train_timesteps": 1000,
-}
 
 
 def load(*overrides):
@@ -45,10 +37,6 @@ def run(training):
     states = []
     training.run(lambda row: None, lambda: states.append(copy.deepcopy(training.state())))
     return states
-
-
-def classes(dropout=0.1):
-    return Labels(torch.arange(len(IMAGES)) % 7, 7, dropout)
 
 
 def test_a_conditional_training_goes_on_bit_by_bit_and_hides_labels():

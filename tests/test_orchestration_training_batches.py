@@ -1,22 +1,9 @@
 import numpy as np
 import torch
+from toy_training import BATCH, IMAGES, classes
 
 from models.noise import normal
-from orchestration.training_batches import Labels, image_indices, make_batch
-
-IMAGES = torch.randint(
-    256, (21, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
-)
-BATCH = {
-    "seed": 3,
-    "batch_size": 12,
-    "widths": (1.0, 0.75, 0.5, 0.25),
-    "num_train_timesteps": 1000,
-}
-
-
-def classes(dropout):
-    return Labels(torch.arange(len(IMAGES)) % 7, 7, dropout)
+from orchestration.training_batches import image_indices, make_batch
 
 
 def test_workers_see_together_what_one_sees_alone():

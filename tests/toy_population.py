@@ -64,9 +64,10 @@ SCHEDULES = random_schedules(20)
 
 def alone(sampler, steps, images, guidance=None):
     """x_0 of one schedule, step by step, as the definition has it."""
-    noise_of = ChainNoise(sampler, SEED, images, SHAPE, "cpu").of
+    moves = list(pairwise([None, *(t for t, _ in steps)]))
+    noises = ChainNoise(sampler, SEED, images, SHAPE, "cpu", moves)
     with torch.no_grad():
-        x, previous = noise_of(None, steps[0][0]), None
+        x, previous = noises.take(*moves[0]), None
         for (t, width), (s, _) in pairwise([*steps, (None, None)]):
             padded = torch.cat([x, torch.ones(BATCH - len(images), *SHAPE)])
             times = torch.full((BATCH,), t)
@@ -79,7 +80,7 @@ def alone(sampler, steps, images, guidance=None):
                     none = NETWORKS[width](padded, times, torch.full((BATCH,), 3))
                     eps = none + guidance * (eps - none)
             eps = eps[: len(images)]
-            noise = None if s is None else noise_of(t, s)
+            noise = None if s is None else noises.take(t, s)
             moved = sampler.move(x, eps, t, s, noise, previous)
             x, previous = moved, sampler.remember(x, eps, t)
     return x
