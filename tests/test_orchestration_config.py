@@ -3,13 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestration import config as configs
 from orchestration.config import (
-    ADDED,
-    changes,
-    decisive,
-    fingerprint,
-    flatten,
     load,
     to_yaml,
 )
@@ -266,55 +260,6 @@ def test_an_override_must_be_complete(value):
         load(None, [f"supernet.widths={value}"], DIGITS)
 
 
-def test_changes_name_what_differs_but_not_where_it_runs():
-    old = load(None, [], DIGITS)
-    new = load(
-        None,
-        ["search.budget=9", "score.actors=7", "tracking.uri=x", "ray.address=y", "train.seed=5"],
-        DIGITS,
-    )
-    assert changes(old, new) == ["train.seed", "search.budget"]
-    assert changes(old, old) == []
-
-
-def test_a_fingerprint_tells_apart_what_gives_other_bits_and_nothing_else():
-    base = load(None, [], DIGITS)
-    assert fingerprint(base) == fingerprint(load(None, ["score.actors=7"], DIGITS))
-    seed = load(None, ["train.seed=5"], DIGITS)
-    assert fingerprint(base) != fingerprint(seed)
-    assert fingerprint(base, "train") != fingerprint(seed, "train")
-    assert fingerprint(base, "network", "search") == fingerprint(seed, "network", "search")
-    assert fingerprint(base, "search", "network") == fingerprint(base, "network", "search")
-    assert len(fingerprint(base)) == 12
-    with pytest.raises(ValueError, match="sections"):
-        fingerprint(base, "trian")
-
-
-def test_keys_that_came_later_change_no_fingerprint_until_they_are_used():
-    base = load(None, ["search.budget=1"])
-    assert fingerprint(base, "data") == "a926c09ef0e7"  # as before there were any of them
-    for override in ("image_size=8", "fit=pad", "channels=3", "flip=false", "skip_bad=1"):
-        other = load(None, ["search.budget=1", f"data.{override}"])
-        assert fingerprint(other, "data") != fingerprint(base, "data")
-    assert {key for key in KEYS if key.startswith("data.")} - set(configs.ADDED) == {
-        "data.name",
-        "data.path",
-    }
-
-
-def test_memory_for_states_may_be_less_when_a_run_goes_on():
-    """As docs/gpus.md says of an actor that runs out of it: how many are kept changes no bit."""
-    old, new = load(None, [], DIGITS), load(None, ["score.state_bytes=1000"], DIGITS)
-    assert changes(old, new) == []
-    assert fingerprint(old) == fingerprint(new)
-    assert decisive(old, "score")["score.state_bytes"] == 2**29  # where it always was
-
-
-def test_execution_only_names_exist():
-    assert all(any(key.startswith(name) for key in KEYS) for name in configs.EXECUTION_ONLY)
-    assert set(configs.FREE) <= set(KEYS)
-
-
 def test_a_rescaled_chain_that_never_starts_at_its_end_may_predict_epsilon():
     config = load(None, ["search.budget=1", "diffusion.rescale_zero_terminal_snr=true"])
     assert config.diffusion.prediction == "epsilon" and config.search.spacing == "leading"
@@ -329,32 +274,3 @@ def test_cosine_betas_have_diffusers_name():
 def test_no_guidance_is_guidance_1():
     for override in ("sampler.guidance=null", "sampler.guidance=1", "sampler.eta=0"):
         assert load(None, ["search.budget=1", override]).sampler.guidance == 1.0
-
-
-def test_what_was_made_before_a_key_was_added_is_found_again():
-    config = load(None, ["search.budget=1"])
-    assert fingerprint(config) == "ce8acd5a2228"
-    for key, value in ADDED.items():
-        assert flatten(config)[key] == value, "the default changes nothing"
-
-
-@pytest.mark.parametrize(
-    "override",
-    [
-        "diffusion.betas=cosine",
-        "diffusion.prediction=v_prediction",
-        "diffusion.rescale_zero_terminal_snr=true",
-        "search.spacing=trailing",
-        "search.space=timesteps",
-        "search.segments=3",
-        "search.racing=true",
-        "sampler.name=dpmsolver++2m",
-        "network.conditional=true",
-        "train.label_dropout=.2",
-    ],
-)
-def test_a_fingerprint_tells_of_what_was_added(override):
-    section = override.partition(".")[0]
-    plain = load(None, ["search.budget=1"])
-    changed = load(None, ["search.budget=1", override])
-    assert fingerprint(changed, section) != fingerprint(plain, section)
