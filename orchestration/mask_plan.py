@@ -13,7 +13,10 @@ from orchestration.config import Config
 from orchestration.errors import ConfigError
 from search_spaces.prefixes import Step
 from search_spaces.schedule import even_grid
-from search_spaces.spacing import known_grids, nearest
+from search_spaces.spacing import known_grids, late_grid, nearest
+
+FINER_BY = 10
+"""Steps that a finer schedule has more than the masks that are held against it."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,19 @@ def known_masks(chain: Chain, num_steps: int) -> list[tuple[int, ...]]:
     """The candidates nearest to spacings that need no search, each once."""
     grids = known_grids(len(chain.alphas_cumprod), num_steps).values()
     return list(dict.fromkeys(tuple(nearest(chain.timesteps, grid)) for grid in grids))
+
+
+def finer_steps(chain: Chain, num_steps: int) -> tuple[Step, ...]:
+    """What masks of so many steps are held against: FINER_BY more, spaced late, or all candidates.
+
+    All of a long chain would cost far more, and need not be better: where predictions are clipped
+    a network that has not learned for long gets worse by many steps.
+    """
+    count, size = num_steps + FINER_BY, len(chain.timesteps)
+    if count >= size:
+        return chain.steps(range(size))
+    grid = late_grid(len(chain.alphas_cumprod), count, 1.0)
+    return chain.steps(nearest(chain.timesteps, grid))
 
 
 def make_chain(config: Config) -> Chain:

@@ -22,9 +22,9 @@ from orchestration.deferred import deferred
 from orchestration.errors import DataError
 from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
-from orchestration.mask_plan import Budgets, Chain, calls_each
-from orchestration.mask_quality import best_of, num_images, refine
-from orchestration.mask_rounds import Kept, Round, Scores
+from orchestration.mask_plan import FINER_BY, Budgets, Chain, calls_each, finer_steps
+from orchestration.mask_quality import best_of, num_images, pays_for_finer, refine
+from orchestration.mask_rounds import Kept, Rewards, Round, Scores
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
 from orchestration.search import Step
@@ -47,7 +47,8 @@ class RewardsPool(Protocol):
         num_images: int,
         real: np.ndarray | None,
         first: int = 0,
-    ) -> list[float]:
+        finer: Sequence[Step] | None = None,
+    ) -> Rewards:
         """See `Pool`."""
 
 
@@ -102,6 +103,8 @@ def by_quality(
         DataError: the rounds on disk are of another configuration, or an artifact is damaged.
     """
     path = run.path / QUALITY
+    if not config.data.is_windows:
+        asked = {**asked, "finer_by": FINER_BY}  # rounds of before are not gone on with
     rounds = read_rounds(path, asked)
     most = most_images(images)
     what = "images" if most is None else "windows"
@@ -109,12 +112,13 @@ def by_quality(
     each = calls_each(config)
     budget = budgets.quality // len(config.mask.steps) // each
     for k in config.mask.steps:
-        count = num_images(config.mask, k, budget)
+        finer = finer_of(config, chain, k, budget)
+        count = num_images(config.mask, k, budget, finer)
         earlier = [r for r in rounds if r.num_steps == k]
         with scores(config, run, images, supernet, count, say) as score:
             at = history[k][-1][0]
             for done, s in refine(
-                config.mask, chain, k, budget, score, first[k], earlier, most
+                config.mask, chain, k, budget, score, first[k], earlier, most, finer
             ):
                 at += 1
                 history[k].append((at, s.tolist()))
@@ -129,6 +133,14 @@ def by_quality(
                 )
         found[k] = Found(best_of([r for r in rounds if r.num_steps == k]), s, spent)
     return found
+
+
+def finer_of(config: Config, chain: Chain, num_steps: int, budget: int) -> tuple[Step, ...] | None:
+    """What masks of so many steps are held against; None of windows, and where calls are few."""
+    if config.data.is_windows:
+        return None
+    finer = finer_steps(chain, num_steps)
+    return finer if pays_for_finer(config.mask, num_steps, budget, finer) else None
 
 
 def most_images(images: DataSet) -> int | None:
@@ -182,7 +194,7 @@ def scored_on(config: Config, count: int) -> Config:
 def scores_of(
     pool: RewardsPool, real: np.ndarray | None = None, most: int | None = None
 ) -> Scores:
-    """Qualities by a pool: (schedules, seed, number of images) -> one each.
+    """Rewards by a pool, as `Scores` asks for them.
 
     Args:
         pool: of scorers.
@@ -191,9 +203,14 @@ def scores_of(
             follow; None of images, which are others by their noise.
     """
 
-    def score(schedules: Sequence[Sequence[Step]], seed: int, number: int) -> list[float]:
-        first = 0 if most is None else seed * number % most
-        return pool.rewards(schedules, seed, number, real, first)
+    def score(
+        schedules: Sequence[Sequence[Step]],
+        seed: int,
+        num_images: int,
+        finer: Sequence[Step] | None = None,
+    ) -> Rewards:
+        first = 0 if most is None else seed * num_images % most
+        return pool.rewards(schedules, seed, num_images, real, first, finer)
 
     return score
 
@@ -211,6 +228,7 @@ def read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:
                 **row,
                 "masks": tuple(tuple(mask) for mask in row["masks"]),
                 "qualities": tuple(row["qualities"]),
+                "distances": tuple(row["distances"]),
             }
         )
         for row in content["rounds"]

@@ -1,7 +1,8 @@
 """Masks of one number of steps, scored round after round; what was scored once stays."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -12,8 +13,26 @@ from search_spaces.prefixes import Step, count_calls
 Kept = tuple[int, ...]
 """Indices of a mask's candidates, rising."""
 
-Scores = Callable[[Sequence[Sequence[Step]], int, int], list[float]]
-"""Qualities of schedules on noise of a seed, and on a number of images each."""
+Rewards = tuple[list[float], list[float]]
+"""Qualities of schedules, and their distances from a finer one where there is one."""
+
+SLOPE = 0.08
+"""What a quality is thought to lose by a distance of 1 from the finer schedule."""
+WORTH = 30
+"""Images that what is thought of a quality by its distance counts as."""
+
+
+class Scores(Protocol):
+    """What asks for samples."""
+
+    def __call__(
+        self,
+        schedules: Sequence[Sequence[Step]],
+        seed: int,
+        num_images: int,
+        finer: Sequence[Step] | None = None,
+    ) -> Rewards:
+        """Rewards on noise of a seed, and on a number of images each."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +46,8 @@ class Round:
         qualities: of each; lower is better.
         num_images: that each was scored on.
         calls: network calls x images, those of shared first steps once.
+        distances: of each from what a finer schedule makes of the same noise; empty where there
+            was none.
     """
 
     num_steps: int
@@ -35,6 +56,7 @@ class Round:
     qualities: tuple[float, ...]
     num_images: int
     calls: int
+    distances: tuple[float, ...] = ()
 
 
 class Rounds:
@@ -49,21 +71,34 @@ class Rounds:
         num_steps: of the masks, for the most part.
         score: what asks for samples.
         earlier: rounds of an interrupted run, from the first on.
+        finer: steps that distances are from, where they are asked for.
     """
 
     def __init__(
-        self, chain: Chain, num_steps: int, score: Scores, earlier: Sequence[Round] = ()
+        self,
+        chain: Chain,
+        num_steps: int,
+        score: Scores,
+        earlier: Sequence[Round] = (),
+        finer: Sequence[Step] | None = None,
     ) -> None:
         self.count, self.spent = 0, 0
         self._chain, self._num_steps = chain, num_steps
-        self._score, self._earlier = score, earlier
+        self._score, self._earlier, self._finer = score, earlier, finer
 
-    def calls(self, masks: Sequence[Kept]) -> int:
-        """Network calls that an image under all of these masks takes."""
-        return count_calls(self._chain.steps(mask) for mask in masks)
+    def calls(self, masks: Sequence[Kept], alone: bool = False) -> int:
+        """Network calls that an image under all of these masks, and the finer one, takes.
 
-    def take(self, kind: str, masks: Sequence[Kept], seed: int, num_images: int) -> Round:
-        """The next round.
+        `alone` leaves the finer one out.
+        """
+        schedules = [self._chain.steps(mask) for mask in masks]
+        finer = None if alone else self._finer
+        return count_calls(schedules if finer is None else [*schedules, finer])
+
+    def take(
+        self, kind: str, masks: Sequence[Kept], seed: int, num_images: int, alone: bool = False
+    ) -> Round:
+        """The next round; without the finer schedule if `alone`.
 
         Raises:
             DataError: the earlier one in its place is of another kind or has other masks.
@@ -74,9 +109,12 @@ class Rounds:
                 raise DataError("the rounds that were scored are not those of this configuration")
         else:
             steps = [self._chain.steps(mask) for mask in masks]
-            qualities = tuple(self._score(steps, seed, num_images))
-            calls = num_images * self.calls(masks)
-            done = Round(self._num_steps, kind, tuple(masks), qualities, num_images, calls)
+            finer = None if alone else self._finer
+            qualities, distances = self._score(steps, seed, num_images, finer)
+            done = Round(
+                self._num_steps, kind, tuple(masks), tuple(qualities), num_images,
+                num_images * self.calls(masks, alone), tuple(distances),
+            )  # fmt: skip
         self.count += 1
         self.spent += done.calls
         return done
@@ -87,21 +125,53 @@ def winner(final: Round) -> Kept:
     return min(zip(final.qualities, final.masks, strict=True))[1]
 
 
-def ranking(rounds: Sequence[Round]) -> list[Kept]:
-    """All masks of the rounds, the best first.
+def standing(rounds: Sequence[Round]) -> dict[Kept, float]:
+    """What is known of all masks of the rounds, up to a constant, the best first.
 
     By least squares with an effect of each mask and one of each round, its noise, every round
     weighing as its images: the analysis of incomplete blocks. Rounds must hang together by masks
     that they share.
+
+    Where distances from a finer schedule are known, a mask's effect is drawn towards SLOPE times
+    its distance, as if WORTH images had said so. For a mask that few images have met this is most
+    of what is known: the energy score of x can be larger than that of y by 2 E|x - y| at most, and
+    E|x - y| over pairs of the same noise varies far less between images than the score does.
     """
     masks = list(dict.fromkeys(mask for done in rounds for mask in done.masks))
-    rows, qualities = [], []
-    for number, done in enumerate(rounds):
-        for mask, quality in zip(done.masks, done.qualities, strict=True):
-            row = np.zeros(len(masks) + len(rounds))
-            row[[masks.index(mask), len(masks) + number]] = 1
-            weight = done.num_images**0.5
-            rows.append(weight * row)
-            qualities.append(weight * quality)
-    effects = np.linalg.lstsq(np.stack(rows), np.array(qualities), rcond=None)[0]
-    return [masks[i] for i in np.argsort(effects[: len(masks)], kind="stable")]
+    expected, held = None, [done for done in rounds if done.distances]
+    if held:
+        expected = SLOPE * _effects(masks, held, [done.distances for done in held])
+    effects = _effects(masks, rounds, [done.qualities for done in rounds], expected)
+    return {masks[i]: float(effects[i]) for i in np.argsort(effects, kind="stable")}
+
+
+def _effects(
+    masks: Sequence[Kept],
+    rounds: Sequence[Round],
+    values: Sequence[Sequence[float]],
+    expected: np.ndarray | None = None,
+) -> np.ndarray:
+    """An effect of each mask, up to a constant, by least squares over all values.
+
+    Args:
+        masks: in the rounds.
+        rounds: of which each has an effect too.
+        values: of each round's masks.
+        expected: of each mask, up to a constant: counts as WORTH images.
+    """
+    place = {mask: index for index, mask in enumerate(masks)}
+    size = len(masks) + len(rounds) + 1  # the last is the constant
+    rows, right = [], []
+    for number, (done, of_round) in enumerate(zip(rounds, values, strict=True)):
+        weight = done.num_images**0.5
+        for mask, value in zip(done.masks, of_round, strict=True):
+            row = np.zeros(size)
+            row[[place[mask], len(masks) + number]] = weight
+            rows.append(row)
+            right.append(weight * value)
+    for index, value in enumerate(() if expected is None else expected):
+        row = np.zeros(size)
+        row[index], row[-1] = WORTH**0.5, -(WORTH**0.5)
+        rows.append(row)
+        right.append(WORTH**0.5 * value)
+    return np.linalg.lstsq(np.stack(rows), np.array(right), rcond=None)[0][: len(masks)]

@@ -126,7 +126,8 @@ class Pool:
         num_images: int,
         real: np.ndarray | None,
         first: int = 0,
-    ) -> list[float]:
+        finer: Steps | None = None,
+    ) -> tuple[list[float], list[float]]:
         """What few samples tell of each schedule without bias; lower is better.
 
         The population stays whole, so that first steps are shared however many actors there are,
@@ -134,19 +135,31 @@ class Pool:
 
         Args:
             first: index of the first image.
+            finer: a schedule that the others' samples are held against.
+
+        Returns:
+            The quality of each, and the distance of each from the finer one: the mean over images
+            of that between their features; nothing without a finer one.
         """
         runs = [
             range(first + run.start, first + run.stop)
             for run in batches(num_images, self.batch_size)
         ]
-        blocks = self.blocks(schedules, seed, runs, num_whole=first + num_images, cut=False)
+        asked = list(schedules) if finer is None else [*schedules, finer]
+        blocks = self.blocks(asked, seed, runs, num_whole=first + num_images, cut=False)
         shared = ray.put(real)
-        rewards = [
+        judged = [
             self._call(self.actors[i % len(self.actors)], "reward", shared, *refs)
-            for i, refs in enumerate(blocks)
+            for i, refs in enumerate(blocks[: len(schedules)])
         ]
+        if finer is not None:
+            judged += [
+                self._call(self.actors[i % len(self.actors)], "distance", *refs, *blocks[-1])
+                for i, refs in enumerate(blocks[:-1])
+            ]
         self._follow(blocks)
-        return self._get(rewards)
+        found = self._get(judged)
+        return found[: len(schedules)], found[len(schedules) :]
 
     def blocks(
         self,

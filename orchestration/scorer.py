@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from models.energy import energy_score
+from models.energy import energy_score, mean_distance
 from models.frechet import Reference
 from models.intervals import Replicates, jackknife
 from models.moments import FeatureBlock, summarize
@@ -100,6 +100,19 @@ class Scorer:
     def reward(self, real: np.ndarray, *batches: list[np.ndarray]) -> float:
         """The energy score of one schedule, from its whole blocks; lower is better."""
         return energy_score(np.concatenate([b for batch in batches for b in batch]), real)
+
+    def distance(self, *batches: list[np.ndarray]) -> float:
+        """How far one schedule's features are from another's of the same noise, in the mean.
+
+        Args:
+            batches: whole blocks of the one, then as many of the other.
+        """
+        half = len(batches) // 2
+        one, other = (
+            np.concatenate([block for batch in part for block in batch])
+            for part in (batches[:half], batches[half:])
+        )
+        return mean_distance(one, other)
 
     def sample(self, steps: Steps, seed: int, images: range) -> tuple[np.ndarray, float]:
         """Samples of one schedule, in one batch of their number, and the seconds they took.

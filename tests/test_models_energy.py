@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from models.energy import energy_score
+from models.energy import energy_score, mean_distance
 from models.moments import NonFiniteFeatures
 
 
@@ -53,3 +53,19 @@ def test_bad_samples_are_refused():
         energy_score(np.zeros((4, 3)), real)
     with pytest.raises(NonFiniteFeatures, match="1 of 4 features"):
         energy_score(np.array([[0.0, np.nan], [0.0, 1.0]]), real)
+
+
+def test_the_distance_of_coupled_samples():
+    samples, others = np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[0.0, 1.0], [0.0, 0.0]])
+    assert mean_distance(samples, others) == pytest.approx((1 + 5) / 2)
+    with pytest.raises(ValueError, match="expected one shape"):
+        mean_distance(samples, others[:1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_differ_by_twice_the_distance_at_most(seed):
+    rng = np.random.default_rng(seed)
+    real, samples = rng.standard_normal((300, 3)), rng.standard_normal((400, 3))
+    others = samples + rng.gamma(0.3, size=(400, 1)) * rng.standard_normal(3)
+    difference = energy_score(others, real) - energy_score(samples, real)
+    assert 0 < abs(difference) <= 2 * mean_distance(others, samples)

@@ -3,15 +3,24 @@
 import itertools
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from models.diffusion import noise_levels
+from models.masking import top_k
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
-from orchestration.mask_plan import Chain, indices, known_masks, plan_budgets
-from orchestration.mask_quality import best_of, check_budget, num_images, refine
-from orchestration.mask_rounds import Round, ranking
+from orchestration.mask_plan import Chain, finer_steps, indices, known_masks, plan_budgets
+from orchestration.mask_quality import (
+    best_of,
+    check_budget,
+    num_images,
+    pays_for_finer,
+    refine,
+)
+from orchestration.mask_rounds import Round, standing
+from search_spaces.prefixes import count_calls
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
 BEST = (700, 400, 200, 75)
@@ -27,17 +36,32 @@ def quality(steps):
 
 
 class Scores:
-    def __init__(self):
+    def __init__(self, distance=lambda steps: 12.5 * quality(steps)):
         self.seeds = []
+        self.distance = distance
 
-    def __call__(self, schedules, seed, number):
+    def __call__(self, schedules, seed, num_images, finer=None):
         self.seeds.append(seed)
-        return [quality(steps) for steps in schedules]
+        held = [] if finer is None else [self.distance(steps) for steps in schedules]
+        return [quality(steps) for steps in schedules], held
 
 
-def learn(budget, earlier=(), scores=None, first=FIRST):
+class NoisyScores(Scores):
+    """Of few images, which say little of quality."""
+
+    def __call__(self, schedules, seed, num_images, finer=None):
+        qualities, held = super().__call__(schedules, seed, num_images, finer)
+        noise = np.random.default_rng(seed).normal(size=len(qualities)) / num_images**0.5
+        return (np.array(qualities) + noise).tolist(), held
+
+
+FINER = finer_steps(CHAIN, 4)
+
+
+def learn(budget, earlier=(), scores=None, first=FIRST, finer=None):
     scores = scores or Scores()
-    return list(refine(SETTINGS, CHAIN, 4, budget, scores, first, earlier)), scores
+    done = refine(SETTINGS, CHAIN, 4, budget, scores, first, earlier, finer=finer)
+    return list(done), scores
 
 
 def test_it_finds_steps_that_are_better_than_all_it_began_with():
@@ -71,15 +95,69 @@ def test_each_round_has_the_best_two_so_far():
     rounds = [done for done, _ in learn(50_000)[0]]
     for number, done in enumerate(rounds):
         if done.kind == "drawn":
-            four = [mask for mask in ranking(rounds[:number]) if len(mask) <= 4]
+            four = [mask for mask in standing(rounds[:number]) if len(mask) <= 4]
             assert done.masks[:2] == tuple(four[:2])
 
 
+@pytest.mark.parametrize("finer", [None, FINER])
 @pytest.mark.parametrize("budget", [2_000, 20_000])
-def test_the_budget_is_kept(budget):
-    rounds, _ = learn(budget)
+def test_the_budget_is_kept(budget, finer):
+    rounds, _ = learn(budget, finer=finer)
     assert sum(done.calls for done, _ in rounds) <= budget
-    assert 2 <= num_images(SETTINGS, 4, budget) <= SETTINGS.num_images
+    assert 2 <= num_images(SETTINGS, 4, budget, finer) <= SETTINGS.num_images
+
+
+def test_calls_of_the_finer_schedule_are_counted_in_all_rounds_but_the_last():
+    rounds = [done for done, _ in learn(2_000, finer=FINER)[0]]
+    for done in rounds:
+        schedules = [CHAIN.steps(mask) for mask in done.masks]
+        held = done.kind != "final"
+        asked = [*schedules, FINER] if held else schedules
+        assert done.calls == done.num_images * count_calls(asked)
+        assert len(done.distances) == held * len(done.masks)
+
+
+def test_distances_find_what_noisy_qualities_miss():
+    """At equal calls, of which the finer schedule takes its part."""
+
+    def found(finer, seed):
+        settings = SETTINGS.model_copy(update={"seed": seed})
+        done = refine(settings, CHAIN, 4, 4_000, NoisyScores(), FIRST, finer=finer)
+        return quality(CHAIN.steps(best_of([one for one, _ in done])))
+
+    alone, held = (np.mean([found(f, seed) for seed in range(8)]) for f in (None, FINER))
+    assert held - 1 < 0.7 * (alone - 1)
+
+
+def test_few_known_masks_are_halved_where_they_are_held_against_a_finer_schedule():
+    known = [done for done, _ in learn(200_000, finer=FINER)[0] if done.kind == "known"]
+    assert [len(done.masks) for done in known] == [9, 4]
+
+
+def test_s_goes_where_masks_are_near_the_finer_schedule():
+    """Qualities that say nothing leave it to the distances."""
+
+    class Alike(Scores):
+        def __call__(self, schedules, seed, num_images, finer=None):
+            return [1.0] * len(schedules), super().__call__(schedules, seed, num_images, finer)[1]
+
+    rounds, _ = learn(20_000, scores=Alike(), finer=FINER)
+    first = min(quality(CHAIN.steps(mask)) for mask in FIRST)
+    likeliest = indices(top_k(rounds[-1][1], 4))
+    assert quality(CHAIN.steps(likeliest)) - 1 < 0.7 * (first - 1)
+
+
+def test_a_finer_schedule_has_ten_steps_more_or_is_all_candidates():
+    assert len(FINER) == 14 and FINER[0] == (975, 1.0)
+    assert set(FINER) < set(CHAIN.steps(range(40)))
+    assert finer_steps(CHAIN, 30) == finer_steps(CHAIN, 40) == CHAIN.steps(range(40))
+
+
+def test_a_finer_schedule_must_leave_calls_for_rounds():
+    settings = configs.load(None, ["search.budget=1"]).mask
+    finer = finer_steps(CHAIN, 10)
+    assert pays_for_finer(settings, 10, 2347, finer)  # 4 rounds of 4 images, 90 + 20 calls each
+    assert not pays_for_finer(settings, 10, 2346, finer)
 
 
 def test_what_was_scored_before_an_interruption_is_not_scored_again():
@@ -129,6 +207,19 @@ def test_a_budget_that_pays_for_no_rounds_is_refused():
 def test_images_a_mask(num_steps, budget, expected):
     settings = configs.load(None, ["search.budget=1"]).mask
     assert num_images(settings, num_steps, budget) == expected
+
+
+@pytest.mark.parametrize(
+    ("num_steps", "budget", "expected"),
+    [
+        (5, 2875, 4),  # the least
+        (5, 27_000, 26),  # 3/4 of it, in 13 rounds of 45 + 14 calls
+        (5, 96_000, 50),
+    ],
+)
+def test_images_a_mask_that_is_held_against_a_finer_schedule(num_steps, budget, expected):
+    settings = configs.load(None, ["search.budget=1"]).mask
+    assert num_images(settings, num_steps, budget, FINER) == expected
 
 
 def test_the_default_budget_of_digits_pays_for_its_rounds():

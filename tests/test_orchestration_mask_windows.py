@@ -181,9 +181,9 @@ def test_the_next_round_is_on_the_windows_that_follow():
     asked = []
 
     class Pool:
-        def rewards(self, schedules, seed, num_images, real, first=0):
+        def rewards(self, schedules, seed, num_images, real, first=0, finer=None):
             asked.append((first, num_images))
-            return [0.0]
+            return [0.0], []
 
     of_windows, of_images = scores_of(Pool(), most=10), scores_of(Pool())
     for number in range(4):

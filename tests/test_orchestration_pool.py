@@ -115,7 +115,8 @@ def test_an_appraisal_is_the_distances_and_what_kid_and_its_companions_say(
 @pytest.mark.parametrize(("num_actors", "num_images"), [(1, 47), (3, 10)])
 def test_rewards_are_energy_scores_of_all_samples(pools, script, num_actors, num_images):
     real = np.random.default_rng(0).standard_normal((30, NUM_FEATURES)).astype("f4")
-    found = pools(num_actors).rewards(SCHEDULES, SEED, num_images, real)
+    found, distances = pools(num_actors).rewards(SCHEDULES, SEED, num_images, real)
+    assert distances == []
     scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
     for steps, reward in zip(SCHEDULES, found, strict=True):
         (whole,) = scorer.score([steps], SEED, range(num_images), whole=True)
@@ -128,10 +129,29 @@ def test_rewards_are_energy_scores_of_all_samples(pools, script, num_actors, num
 
 def test_rewards_of_later_images(pools):
     real = np.random.default_rng(0).standard_normal((30, NUM_FEATURES)).astype("f4")
-    found = pools(2).rewards(SCHEDULES[:1], SEED, 20, real, 7)
+    found, _ = pools(2).rewards(SCHEDULES[:1], SEED, 20, real, 7)
     scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
     (whole,) = scorer.score(SCHEDULES[:1], SEED, range(7, 27), whole=True)
     assert found == pytest.approx([energy_score(np.concatenate(whole), real)], rel=1e-6)
+
+
+@pytest.mark.parametrize(("num_actors", "num_images"), [(1, 47), (3, 10)])
+def test_distances_are_from_what_the_finer_schedule_makes_of_the_same_noise(
+    pools, script, num_actors, num_images
+):
+    *others, finer = SCHEDULES
+    real = np.random.default_rng(0).standard_normal((30, NUM_FEATURES)).astype("f4")
+    pool = pools(num_actors)
+    qualities, distances = pool.rewards(others, SEED, num_images, real, 3, finer)
+    assert qualities == pool.rewards(others, SEED, num_images, real, 3)[0]
+    scorer = Scorer(StubSource(1000), unit_normal(), BLOCK_SIZE)
+    features = [
+        np.concatenate(whole)
+        for whole in scorer.score(SCHEDULES, SEED, range(3, 3 + num_images), whole=True)
+    ]
+    expected = [np.linalg.norm(one - features[-1], axis=1).mean() for one in features[:-1]]
+    assert distances == pytest.approx(expected, rel=1e-5)
+    assert len(set(distances)) > 2
 
 
 def assert_same(found, expected):

@@ -84,9 +84,10 @@ class LandscapePool:
         num_images: int,
         real: np.ndarray | None,
         first: int = 0,
-    ) -> list[float]:
-        """See `Pool`: the qualities, which are without bias here."""
-        return [found.full for found in self.distances(schedules, seed, num_images)]
+        finer: None = None,
+    ) -> tuple[list[float], list[float]]:
+        """See `Pool`: the qualities, which are without bias here; there are no samples."""
+        return [found.full for found in self.distances(schedules, seed, num_images)], []
 
     def keep(self, schedules: Sequence[Sequence[Step]]) -> None:
         """Has no states to keep."""
