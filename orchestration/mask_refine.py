@@ -136,8 +136,12 @@ def by_quality(
 
 
 def finer_of(config: Config, chain: Chain, num_steps: int, budget: int) -> tuple[Step, ...] | None:
-    """What masks of so many steps are held against; None of windows, and where calls are few."""
-    if config.data.is_windows:
+    """What masks of so many steps are held against.
+
+    None where it would not be twice as fine, for masks of many steps are told apart no better by
+    it; where calls are few; and of windows.
+    """
+    if config.data.is_windows or num_steps > FINER_BY:
         return None
     finer = finer_steps(chain, num_steps)
     return finer if pays_for_finer(config.mask, num_steps, budget, finer) else None

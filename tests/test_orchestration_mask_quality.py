@@ -19,10 +19,12 @@ from orchestration.mask_quality import (
     pays_for_finer,
     refine,
 )
+from orchestration.mask_refine import finer_of
 from orchestration.mask_rounds import Round, standing
 from search_spaces.prefixes import count_calls
 
 CHAIN = Chain(tuple(range(0, 1000, 25)), noise_levels(1000, "linear"), "respaced")
+WINDOWS = ("data.name=weather", "sampler.clip_sample=false")
 BEST = (700, 400, 200, 75)
 SETTINGS = configs.load(None, ["search.budget=1", "mask.masks=24"]).mask
 FIRST = ((0, 1, 2, 3), *known_masks(CHAIN, 4))
@@ -151,6 +153,16 @@ def test_a_finer_schedule_has_ten_steps_more_or_is_all_candidates():
     assert len(FINER) == 14 and FINER[0] == (975, 1.0)
     assert set(FINER) < set(CHAIN.steps(range(40)))
     assert finer_steps(CHAIN, 30) == finer_steps(CHAIN, 40) == CHAIN.steps(range(40))
+
+
+def test_which_masks_are_held_against_a_finer_schedule():
+    """Images of 10 steps and fewer, where calls suffice."""
+    of_images = configs.load(None, ["search.budget=1"])
+    assert finer_of(of_images, CHAIN, 10, 2347) == finer_steps(CHAIN, 10)
+    assert finer_of(of_images, CHAIN, 10, 2346) is None
+    assert finer_of(of_images, CHAIN, 11, 100_000) is None
+    of_windows = configs.load(None, ["search.budget=1", *WINDOWS])
+    assert finer_of(of_windows, CHAIN, 10, 100_000) is None
 
 
 def test_a_finer_schedule_must_leave_calls_for_rounds():
