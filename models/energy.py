@@ -32,11 +32,7 @@ def energy_score(samples: np.ndarray, real: np.ndarray) -> float:
             f"got samples {samples.shape} and real {real.shape}, expected at least 2 samples of"
             " the same dimension"
         )
-    if not np.isfinite(samples).all():
-        raise NonFiniteFeatures(
-            f"{np.count_nonzero(~np.isfinite(samples))} of {samples.size} features are not finite;"
-            " the samples have diverged"
-        )
+    _check_finite(samples)
     x, y = samples.astype(np.float64), real.astype(np.float64)
     return float(cdist(x, y).mean() - pdist(x).mean() / 2)
 
@@ -46,8 +42,19 @@ def mean_distance(samples: np.ndarray, others: np.ndarray) -> float:
 
     Raises:
         ValueError: they are not of one shape.
+        NonFiniteFeatures: a feature is NaN or infinite.
     """
     if samples.shape != others.shape:
         raise ValueError(f"got samples {samples.shape} and {others.shape}, expected one shape")
+    for features in (samples, others):
+        _check_finite(features)
     difference = samples.astype(np.float64) - others.astype(np.float64)
     return float(np.linalg.norm(difference, axis=1).mean())
+
+
+def _check_finite(features: np.ndarray) -> None:
+    if not np.isfinite(features).all():
+        raise NonFiniteFeatures(
+            f"{np.count_nonzero(~np.isfinite(features))} of {features.size} features are not"
+            " finite; the samples have diverged"
+        )

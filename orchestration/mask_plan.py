@@ -16,8 +16,7 @@ from search_spaces.schedule import even_grid
 from search_spaces.spacing import known_grids, late_grid, nearest
 
 FINER_BY = 10
-"""Steps that a finer schedule has more than the masks that are held against it, and the most steps
-that these have: it is twice as fine at least."""
+"""Steps that a finer schedule has more than the masks that are held against it."""
 
 
 @dataclass(frozen=True)

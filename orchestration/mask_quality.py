@@ -4,16 +4,16 @@ For one number of steps: the first masks are what the ELBO has found, what would
 Gaussian data, and known spacings; the better half of them is scored again, and perhaps of that the
 better half (sequential halving: Karnin et al., ICML 2013); s becomes the mean of the best quarter,
 by rank, barely blurred. Then, round by round, masks are drawn by s, and s steps along the natural
-gradient, by the ranks of what is known of them. Each round is on fresh noise, the same
+gradient, by the ranks of their qualities. Each round is on fresh noise, the same
 for all of its masks, and has the best two so far among them, so that what was met in different
 rounds can be compared (`mask_rounds.standing`) and one that was only lucky falls back. In the end
 the likeliest steps and the best masks that were met are compared once more, by what the budget has
 left, and the best of them by all that is known is the result (ProbMask, Zhou et al., CVPR 2021,
 ends by drawing masks and keeping the best).
 
-Images are also held against what a finer schedule makes of the same noise (`finer_steps`). How far
-they are from that tells more of a mask than the quality of so few images does, so that more masks
-are tried, by fewer images each.
+Images of few steps are also held against what a finer schedule makes of the same noise
+(`finer_steps`). How far they are from that tells more of a mask than the quality of so few images
+does, so that more masks are tried, by fewer images each, and s steps by all that is known of them.
 
 What is counted are network calls x images, those of shared first steps once, those of the finer
 schedule among them.
@@ -44,7 +44,7 @@ SEED = 14 << 32
 """Upper half of the seed of the noise that masks are scored on."""
 
 LEAST_IMAGES = 4
-PAYS_ROUNDS = 4  # of drawn masks, at the least images, before they are held against a finer one
+PAYS_ROUNDS = 4  # as of drawn masks, of the least images: if not, there is no finer schedule
 FIELD = 9  # masks of the first round, at most
 LEAST_ROUNDS = FIELD + 2  # masks of it and of the last one, with two finalists
 FINALISTS = 4
@@ -170,7 +170,8 @@ def refine(
         if len(set(drawn)) < 2 or not pays(distinct):
             break
         met.append(take("drawn", distinct, images))
-        known = standing(met if finer else met[-1:])  # its own qualities, where that is all
+        scored = dict(zip(met[-1].masks, met[-1].qualities, strict=True))
+        known = standing(met) if finer else scored
         s = _stepped(s, masks, known, pace.rate * settings.rate, num_steps)
         yield met[-1], s
     able = (budget - rounds.spent) // (images * num_steps)

@@ -24,7 +24,7 @@ from orchestration.files import Json, read_json, write_json
 from orchestration.judge import ensure_judge, judged_setting
 from orchestration.mask_plan import FINER_BY, Budgets, Chain, calls_each, finer_steps
 from orchestration.mask_quality import best_of, num_images, pays_for_finer, refine
-from orchestration.mask_rounds import Kept, Rewards, Round, Scores
+from orchestration.mask_rounds import SLOPE, WORTH, Kept, Rewards, Round, Scores
 from orchestration.rundir import RunDirectory
 from orchestration.scoring import scoring_pool
 from orchestration.search import Step
@@ -103,16 +103,16 @@ def by_quality(
         DataError: the rounds on disk are of another configuration, or an artifact is damaged.
     """
     path = run.path / QUALITY
-    if not config.data.is_windows:
-        asked = {**asked, "finer_by": FINER_BY}  # rounds of before are not gone on with
-    rounds = read_rounds(path, asked)
     most = most_images(images)
     what = "images" if most is None else "windows"
     found: dict[int, Found] = {}
     each = calls_each(config)
     budget = budgets.quality // len(config.mask.steps) // each
-    for k in config.mask.steps:
-        finer = finer_of(config, chain, k, budget)
+    finer_than = {k: finer_of(config, chain, k, budget) for k in config.mask.steps}
+    if any(finer_than.values()):  # rounds of before are not gone on with
+        asked = {**asked, "finer": {"by": FINER_BY, "slope": SLOPE, "worth": WORTH}}
+    rounds = read_rounds(path, asked)
+    for k, finer in finer_than.items():
         count = num_images(config.mask, k, budget, finer)
         earlier = [r for r in rounds if r.num_steps == k]
         with scores(config, run, images, supernet, count, say) as score:
@@ -141,9 +141,9 @@ def finer_of(config: Config, chain: Chain, num_steps: int, budget: int) -> tuple
     None where it would not be twice as fine, for masks of many steps are told apart no better by
     it; where calls are few; and of windows.
     """
-    if config.data.is_windows or num_steps > FINER_BY:
-        return None
     finer = finer_steps(chain, num_steps)
+    if config.data.is_windows or len(finer) < 2 * num_steps:
+        return None
     return finer if pays_for_finer(config.mask, num_steps, budget, finer) else None
 
 
@@ -157,7 +157,7 @@ def most_images(images: DataSet) -> int | None:
 def scores(
     config: Config, run: RunDirectory, images: DataSet, supernet: Path, count: int, say: Say
 ) -> Iterator[Scores]:
-    """Qualities by a pool of scoring actors, which start when the first are asked for.
+    """Rewards by a pool of scoring actors, which start when the first are asked for.
 
     Args:
         config: of the run.
@@ -232,7 +232,7 @@ def read_rounds(path: Path, asked: dict[str, Json]) -> list[Round]:
                 **row,
                 "masks": tuple(tuple(mask) for mask in row["masks"]),
                 "qualities": tuple(row["qualities"]),
-                "distances": tuple(row["distances"]),
+                "distances": tuple(row.get("distances", ())),
             }
         )
         for row in content["rounds"]

@@ -1,7 +1,8 @@
 """Masks of one number of steps, scored round after round; what was scored once stays."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -135,30 +136,29 @@ def standing(rounds: Sequence[Round]) -> dict[Kept, float]:
     Where distances from a finer schedule are known, a mask's effect is drawn towards SLOPE times
     its distance, as if WORTH images had said so. For a mask that few images have met this is most
     of what is known: the energy score of x can be larger than that of y by 2 E|x - y| at most, and
-    E|x - y| over pairs of the same noise varies far less between images than the score does.
+    E|x - y| over pairs of the same noise varies far less between images than the score does. Masks
+    that no distance is known of have their qualities alone.
     """
-    masks = list(dict.fromkeys(mask for done in rounds for mask in done.masks))
-    expected, held = None, [done for done in rounds if done.distances]
-    if held:
-        expected = SLOPE * _effects(masks, held, [done.distances for done in held])
-    effects = _effects(masks, rounds, [done.qualities for done in rounds], expected)
-    return {masks[i]: float(effects[i]) for i in np.argsort(effects, kind="stable")}
+    held = [done for done in rounds if done.distances]
+    distances = _effects(held, [done.distances for done in held]) if held else {}
+    expected = {mask: SLOPE * distance for mask, distance in distances.items()}
+    effects = _effects(rounds, [done.qualities for done in rounds], expected)
+    return dict(sorted(effects.items(), key=lambda item: item[1]))
 
 
 def _effects(
-    masks: Sequence[Kept],
     rounds: Sequence[Round],
     values: Sequence[Sequence[float]],
-    expected: np.ndarray | None = None,
-) -> np.ndarray:
+    expected: Mapping[Kept, float] = MappingProxyType({}),
+) -> dict[Kept, float]:
     """An effect of each mask, up to a constant, by least squares over all values.
 
     Args:
-        masks: in the rounds.
         rounds: of which each has an effect too.
         values: of each round's masks.
-        expected: of each mask, up to a constant: counts as WORTH images.
+        expected: of some masks, up to a constant: counts as WORTH images.
     """
+    masks = list(dict.fromkeys(mask for done in rounds for mask in done.masks))
     place = {mask: index for index, mask in enumerate(masks)}
     size = len(masks) + len(rounds) + 1  # the last is the constant
     rows, right = [], []
@@ -169,9 +169,10 @@ def _effects(
             row[[place[mask], len(masks) + number]] = weight
             rows.append(row)
             right.append(weight * value)
-    for index, value in enumerate(() if expected is None else expected):
+    for mask, value in expected.items():
         row = np.zeros(size)
-        row[index], row[-1] = WORTH**0.5, -(WORTH**0.5)
+        row[[place[mask], -1]] = WORTH**0.5, -(WORTH**0.5)
         rows.append(row)
         right.append(WORTH**0.5 * value)
-    return np.linalg.lstsq(np.stack(rows), np.array(right), rcond=None)[0][: len(masks)]
+    effects = np.linalg.lstsq(np.stack(rows), np.array(right), rcond=None)[0]
+    return dict(zip(masks, effects[: len(masks)].tolist(), strict=True))

@@ -12,6 +12,8 @@ from commands import contents, run, run_until
 from safetensors.torch import load_file
 
 from jobs import cli, mask
+from orchestration.config import load
+from orchestration.mask_plan import finer_steps, make_chain
 from search_spaces.prefixes import count_calls
 from search_spaces.schedule import StepSchedule
 
@@ -145,7 +147,8 @@ def test_guided_steps_are_charged_twice(tmp_path):
     rounds = json.loads((tmp_path / "run" / "quality.json").read_text())["rounds"]
     assert result["evaluations"] == 400 + 2 * sum(r["calls"] for r in rounds) <= 2000
     count = int(re.search(r"known: \d+ masks on (\d+) images", done.stdout).group(1))
-    steps = [[(i, 1.0) for i in reversed(kept)] for kept in rounds[0]["masks"]]
+    chain = make_chain(load(tmp_path / "run" / "config.yaml"))
+    steps = [*map(chain.steps, rounds[0]["masks"]), finer_steps(chain, 3)]
     assert rounds[0]["calls"] == count * count_calls(steps)  # of which each is charged twice
 
 

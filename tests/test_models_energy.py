@@ -62,6 +62,12 @@ def test_the_distance_of_coupled_samples():
         mean_distance(samples, others[:1])
 
 
+    samples[0, 0] = np.nan
+    for one, other in ((samples, others), (others, samples)):
+        with pytest.raises(NonFiniteFeatures, match="1 of 4 features are not finite"):
+            mean_distance(one, other)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_scores_differ_by_twice_the_distance_at_most(seed):
     rng = np.random.default_rng(seed)
@@ -69,3 +75,12 @@ def test_scores_differ_by_twice_the_distance_at_most(seed):
     others = samples + rng.gamma(0.3, size=(400, 1)) * rng.standard_normal(3)
     difference = energy_score(others, real) - energy_score(samples, real)
     assert 0 < abs(difference) <= 2 * mean_distance(others, samples)
+
+
+def test_each_of_the_scores_terms_differs_by_the_distance_at_most():
+    """As much as that where two points move away from all data; or draw together beside them."""
+    real, samples = np.zeros((1, 2)), np.array([[1e4, 1.0], [1e4, -1.0]])
+    for others in (samples + [[1.0, 0.0]], samples * [[1.0, 0.0]]):
+        assert energy_score(others, real) - energy_score(samples, real) == pytest.approx(
+            mean_distance(samples, others), rel=1e-3
+        )

@@ -1,7 +1,7 @@
 """Learning from generated quality, where the quality of a mask is known."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from models.diffusion import noise_levels
 from models.masking import top_k
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
+from orchestration.files import write_json
 from orchestration.mask_plan import Chain, finer_steps, indices, known_masks, plan_budgets
 from orchestration.mask_quality import (
     best_of,
@@ -19,7 +20,7 @@ from orchestration.mask_quality import (
     pays_for_finer,
     refine,
 )
-from orchestration.mask_refine import finer_of
+from orchestration.mask_refine import finer_of, read_rounds
 from orchestration.mask_rounds import Round, standing
 from search_spaces.prefixes import count_calls
 
@@ -161,6 +162,9 @@ def test_which_masks_are_held_against_a_finer_schedule():
     assert finer_of(of_images, CHAIN, 10, 2347) == finer_steps(CHAIN, 10)
     assert finer_of(of_images, CHAIN, 10, 2346) is None
     assert finer_of(of_images, CHAIN, 11, 100_000) is None
+    few = Chain(CHAIN.timesteps[:18], CHAIN.alphas_cumprod, "respaced")
+    assert finer_of(of_images, few, 9, 100_000) == few.steps(range(18))
+    assert finer_of(of_images, few, 10, 100_000) is None
     of_windows = configs.load(None, ["search.budget=1", *WINDOWS])
     assert finer_of(of_windows, CHAIN, 10, 100_000) is None
 
@@ -172,10 +176,11 @@ def test_a_finer_schedule_must_leave_calls_for_rounds():
     assert not pays_for_finer(settings, 10, 2346, finer)
 
 
-def test_what_was_scored_before_an_interruption_is_not_scored_again():
-    whole, _ = learn(50_000)
+@pytest.mark.parametrize("finer", [None, FINER])
+def test_what_was_scored_before_an_interruption_is_not_scored_again(finer):
+    whole, _ = learn(50_000, finer=finer)
     earlier = [done for done, _ in whole[:3]]
-    again, scores = learn(50_000, earlier, first=())  # which the earlier rounds know
+    again, scores = learn(50_000, earlier, first=(), finer=finer)  # which they know
     assert len(scores.seeds) == len(whole) - 3
     for (a, s), (b, r) in zip(whole, again, strict=True):
         assert a == b and torch.equal(s, r)
@@ -238,3 +243,15 @@ def test_the_default_budget_of_digits_pays_for_its_rounds():
     config = configs.load(None, ["search.budget=1"])
     budgets = plan_budgets(config, 1797)
     check_budget(config.mask, budgets.quality // len(config.mask.steps))
+
+
+def test_rounds_are_read_as_they_were_written(tmp_path):
+    rounds = [done for done, _ in learn(2_000, finer=FINER)[0]]
+    path = tmp_path / "quality.json"
+    rows = [asdict(done) for done in rounds]
+    write_json(path, {"asked": {}, "rounds": rows})
+    assert read_rounds(path, {}) == rounds
+    for row in rows:
+        del row["distances"]  # as windows, and evolution, had them before
+    write_json(path, {"asked": {}, "rounds": rows})
+    assert read_rounds(path, {}) == [replace(done, distances=()) for done in rounds]

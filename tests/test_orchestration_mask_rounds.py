@@ -46,7 +46,7 @@ def test_the_ranking_is_that_of_least_squares():
     assert list(standing(rounds)) == [MASKS[i] for i in np.argsort(effects)]
 
 
-@pytest.mark.parametrize(("num_images", "expected"), [(15, [B, A]), (61, [A, B])])
+@pytest.mark.parametrize(("num_images", "expected"), [(59, [B, A]), (61, [A, B])])
 def test_a_distance_counts_as_so_many_images(num_images, expected):
     """A is better by d on so many images, and thought worse by 2 d: as much on twice WORTH."""
     done = replace(met((A, B), (1.0, 1.1), num_images), distances=(0.2 / SLOPE, 0.0))
@@ -66,3 +66,15 @@ def test_distances_are_compared_within_their_round():
     one = replace(met((A, B), (1.0, 1.0), 10), distances=(3.0, 2.0))
     other = replace(met((A, C), (5.0, 5.0), 10), distances=(4.0, 2.0))
     assert list(standing([one, other])) == [C, B, A]
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_a_mask_that_no_distance_is_known_of_has_its_quality_alone(shift):
+    """However far all the others are; and they are drawn no further together by it."""
+    held = replace(met((A, B), (1.0, 1.3), 20), distances=(shift + 1.0, shift + 1.0))
+    last = met((A, B, C), (2.0, 2.3, 2.1), 1000)
+    found = standing([held, last])
+    share = 1020 / (1020 + WORTH)
+    assert found[B] - found[A] == pytest.approx(share * 0.3)
+    # All but what A and B, whose effects have changed, leave of the last round's own
+    assert found[C] - (found[A] + found[B]) / 2 == pytest.approx(2.1 - 2.15)
