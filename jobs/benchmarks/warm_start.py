@@ -1,10 +1,10 @@
 """`warm_start`: what a learned mask brings a search, at equal network calls.
 
 On the landscape of `landscape.py`, block by block as in `racing.py`: s is learned from generated
-quality for each of STEPS as `jobs.mask` does, from nothing (the landscape has no ELBO), by
-MASK_CALLS in all; then the same search begins from it (`search.warm_start`), in each space where
-it can. Judged is what a search hands over: the hypervolume of the true qualities of the members
-that it chooses.
+quality for each of STEPS as `jobs.mask` does, from nothing (the landscape has no ELBO, and no
+images that could be held against those of a finer schedule), by MASK_CALLS in all; then the same
+search begins from it (`search.warm_start`), in each space where it can. Judged is what a search
+hands over: the hypervolume of the true qualities of the members that it chooses.
 
 `SPACE_charged`: the mask's calls are taken from the search's, as where a mask is learned for the
 search alone. `SPACE_free`: they are not, as where there is a mask anyhow. Both are ratios to the
