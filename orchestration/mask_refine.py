@@ -127,7 +127,8 @@ def by_quality(
                     write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
                 spent = each * sum(r.calls for r in rounds if r.num_steps == k)
                 say(
-                    f"mask    {k} steps, {done.kind}: {len(done.masks)} masks on {count} {what},"
+                    f"mask    {k} steps, {done.kind}: {len(done.masks)} masks on"
+                    f" {done.num_images} {what},"
                     f" best {min(done.qualities):.3g}, {spent:,} of {each * budget:,} calls,"
                     f" undecided {undecided(s):.0%}"
                 )
