@@ -17,7 +17,7 @@ term by E|x - x'| at most, and the second by as much.
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 
-from models.moments import NonFiniteFeatures
+from models.moments import check_features
 
 
 def energy_score(samples: np.ndarray, real: np.ndarray) -> float:
@@ -32,7 +32,7 @@ def energy_score(samples: np.ndarray, real: np.ndarray) -> float:
             f"got samples {samples.shape} and real {real.shape}, expected at least 2 samples of"
             " the same dimension"
         )
-    _check_finite(samples)
+    check_features(samples)
     x, y = samples.astype(np.float64), real.astype(np.float64)
     return float(cdist(x, y).mean() - pdist(x).mean() / 2)
 
@@ -47,14 +47,6 @@ def mean_distance(samples: np.ndarray, others: np.ndarray) -> float:
     if samples.shape != others.shape:
         raise ValueError(f"got samples {samples.shape} and {others.shape}, expected one shape")
     for features in (samples, others):
-        _check_finite(features)
+        check_features(features)
     difference = samples.astype(np.float64) - others.astype(np.float64)
     return float(np.linalg.norm(difference, axis=1).mean())
-
-
-def _check_finite(features: np.ndarray) -> None:
-    if not np.isfinite(features).all():
-        raise NonFiniteFeatures(
-            f"{np.count_nonzero(~np.isfinite(features))} of {features.size} features are not"
-            " finite; the samples have diverged"
-        )

@@ -161,17 +161,13 @@ def refine(
         yield met[-1], s
         field = [mask for mask in order if mask in field][: len(field) // 2]
     while True:
-        masks = draw_masks(
-            s, _masks_a_round(settings),
-            seed=settings.seed, stream=num_steps * STREAMS + rounds.count, draws=settings.draws,
-        )  # fmt: skip
+        masks = _drawn(s, settings, num_steps, rounds.count)
         drawn = [indices(mask) for mask in masks]
         distinct = list(dict.fromkeys([*_leaders(met, num_steps)[:2], *drawn]))
         if len(set(drawn)) < 2 or not pays(distinct):
             break
         met.append(take("drawn", distinct, images))
-        scored = dict(zip(met[-1].masks, met[-1].qualities, strict=True))
-        known = standing(met) if finer else scored
+        known = standing(met) if finer else _own(met[-1])
         s = _stepped(s, masks, known, pace.rate * settings.rate, num_steps)
         yield met[-1], s
     able = (budget - rounds.spent) // (images * num_steps)
@@ -185,6 +181,18 @@ def best_of(rounds: Sequence[Round]) -> Kept:
     """The best mask of the last of all rounds, by all of them."""
     last = rounds[-1]
     return next(mask for mask in _leaders(rounds, last.num_steps) if mask in last.masks)
+
+
+def _drawn(s: Tensor, settings: Mask, num_steps: int, number: int) -> Tensor:
+    """The masks of a round, by its number among all rounds."""
+    stream = num_steps * STREAMS + number
+    count = _masks_a_round(settings)
+    return draw_masks(s, count, seed=settings.seed, stream=stream, draws=settings.draws)
+
+
+def _own(done: Round) -> dict[Kept, float]:
+    """What a round alone says of its masks."""
+    return dict(zip(done.masks, done.qualities, strict=True))
 
 
 def _finalists(met: Sequence[Round], s: Tensor, num_steps: int) -> list[Kept]:

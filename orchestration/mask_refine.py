@@ -126,14 +126,16 @@ def by_quality(
                     rounds.append(done)
                     write_json(path, {"asked": asked, "rounds": [asdict(r) for r in rounds]})
                 spent = each * sum(r.calls for r in rounds if r.num_steps == k)
-                say(
-                    f"mask    {k} steps, {done.kind}: {len(done.masks)} masks on"
-                    f" {done.num_images} {what},"
-                    f" best {min(done.qualities):.3g}, {spent:,} of {each * budget:,} calls,"
-                    f" undecided {undecided(s):.0%}"
-                )
+                of_budget = f"{spent:,} of {each * budget:,} calls"
+                say(f"{_line(done, what)}, {of_budget}, undecided {undecided(s):.0%}")
         found[k] = Found(best_of([r for r in rounds if r.num_steps == k]), s, spent)
     return found
+
+
+def _line(done: Round, what: str) -> str:
+    masks = f"{len(done.masks)} masks on {done.num_images} {what}"
+    best = min(done.qualities)
+    return f"mask    {done.num_steps} steps, {done.kind}: {masks}, best {best:.3g}"
 
 
 def finer_of(config: Config, chain: Chain, num_steps: int, budget: int) -> tuple[Step, ...] | None:

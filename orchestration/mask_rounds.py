@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -140,7 +139,7 @@ def standing(rounds: Sequence[Round]) -> dict[Kept, float]:
     that no distance is known of have their qualities alone.
     """
     held = [done for done in rounds if done.distances]
-    distances = _effects(held, [done.distances for done in held]) if held else {}
+    distances = _effects(held, [done.distances for done in held], {}) if held else {}
     expected = {mask: SLOPE * distance for mask, distance in distances.items()}
     effects = _effects(rounds, [done.qualities for done in rounds], expected)
     return dict(sorted(effects.items(), key=lambda item: item[1]))
@@ -149,7 +148,7 @@ def standing(rounds: Sequence[Round]) -> dict[Kept, float]:
 def _effects(
     rounds: Sequence[Round],
     values: Sequence[Sequence[float]],
-    expected: Mapping[Kept, float] = MappingProxyType({}),
+    expected: Mapping[Kept, float],
 ) -> dict[Kept, float]:
     """An effect of each mask, up to a constant, by least squares over all values.
 

@@ -24,6 +24,7 @@ from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from models.crps import Errors
 from models.intervals import Replicates
 from models.moments import NonFiniteFeatures
+from orchestration.batches import batches, cuts
 from orchestration.errors import DataError, MachineError
 from orchestration.fidelity import MAX_IMAGES, Fidelity
 from orchestration.placement import Placement
@@ -32,12 +33,6 @@ from orchestration.scoring_actors import start_actors
 
 MOST_JUDGED = 8
 """Schedules a task: their blocks are in memory together."""
-
-
-def batches(num_images: int, batch_size: int) -> list[range]:
-    """Consecutive image indices, the last run perhaps shorter."""
-    starts = range(0, num_images, batch_size)
-    return [range(start, min(start + batch_size, num_images)) for start in starts]
 
 
 class Pool:
@@ -181,11 +176,11 @@ class Pool:
         # Rounded down, no actor has two pieces. One cut more (n + 1) is never shorter: some actor
         # would have two pieces of 1 / (n + 1), which is no less than 1 / n. Many small pieces fill
         # the actors, but lose shared steps and states that lie with other actors
-        cuts = _cuts(schedules, max(1, len(self.actors) // len(runs)) if cut else 1)
+        parts = cuts(schedules, max(1, len(self.actors) // len(runs)) if cut else 1)
         blocks: list[list[ObjectRef]] = [[] for _ in schedules]
         for images in runs:
-            first = images.start // self.batch_size * len(cuts)
-            for c, members in enumerate(cuts):
+            first = images.start // self.batch_size * len(parts)
+            for c, members in enumerate(parts):
                 actor = self.actors[(first + c) % len(self.actors)]
                 refs = actor.score.options(num_returns=len(members)).remote(
                     [self.shared], [schedules[i] for i in members], seed, images,
@@ -303,11 +298,3 @@ def start_pool(
     pool = Pool(start_actors(placement), batch_size, shared)
     pool.prepare()
     return pool
-
-
-def _cuts(schedules: Sequence[Steps], parts: int) -> list[list[int]]:
-    """Positions of the schedules in runs of lexicographic neighbours, as even as can be."""
-    order = sorted(range(len(schedules)), key=lambda i: tuple(schedules[i]))
-    parts = min(parts, len(order))
-    edges = [len(order) * p // parts for p in range(parts + 1)]
-    return [order[a:b] for a, b in zip(edges, edges[1:], strict=False)]

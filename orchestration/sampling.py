@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestration.batches import batches
 from orchestration.checkpoints import load_supernet
 from orchestration.compatibility import check_fits, check_imputes
 from orchestration.config import Config
 from orchestration.execution import Execution
 from orchestration.image_grids import samples_png
 from orchestration.machine import settle
-from orchestration.pool import batches
 from orchestration.setting import (
     baseline,
     conditioning,

@@ -7,10 +7,10 @@ import numpy as np
 from models.frechet import Reference
 from models.intervals import Replicates
 from models.moments import FeatureBlock
+from orchestration.batches import batches
 from orchestration.costs import Cost
 from orchestration.fidelity import Fidelity
 from orchestration.journal import Record
-from orchestration.pool import batches
 from orchestration.scorer import Scorer
 from orchestration.search import Generation, Problem, search
 from orchestration.search_sections import Search

@@ -16,9 +16,9 @@ from models.intervals import paired
 from models.networks import unet
 from orchestration import config as configs
 from orchestration import setting, ways
+from orchestration.batches import batches
 from orchestration.data import prepare
 from orchestration.extractor import extractor_folder
-from orchestration.pool import batches
 from orchestration.report import PICTURES
 from orchestration.ways import Way
 from search_spaces.schedule import StepSchedule

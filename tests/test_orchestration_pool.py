@@ -12,10 +12,11 @@ from models.energy import energy_score
 from models.frechet import Reference
 from orchestration import actors
 from orchestration import pool as module
+from orchestration.batches import batches
 from orchestration.errors import DataError, MachineError
 from orchestration.fidelity import fidelity
 from orchestration.placement import ACTOR_CPUS, Placement
-from orchestration.pool import Pool, batches, start_pool
+from orchestration.pool import Pool, start_pool
 from orchestration.scorer import Scorer
 from orchestration.stub import NUM_FEATURES, StubSource
 

@@ -10,9 +10,9 @@ from stub_search import BLOCK_SIZE, InProcessPool, T, generations, records_of, s
 from models.frechet import Reference
 from models.intervals import estimate, jackknife, paired
 from orchestration import racing
+from orchestration.batches import batches
 from orchestration.costs import Cost
 from orchestration.front import choose_members, recommend
-from orchestration.pool import batches
 from orchestration.racing import FALSE_REJECTIONS, barriers, level
 from orchestration.scorer import Scorer
 from orchestration.search import relative

@@ -22,9 +22,9 @@ from jobs.benchmarks import landscape
 from jobs.benchmarks.landscape import SPACE
 from jobs.benchmarks.report import Report, Say
 from models.intervals import Replicates
+from orchestration.batches import batches
 from orchestration.files import Json
 from orchestration.front import choose_members, recommend
-from orchestration.pool import batches
 from orchestration.search import Generation, Problem, search
 from orchestration.search_sections import Score, Search
 from search_spaces import pareto
