@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import scipy.stats
 from rich.console import Console
 
 from jobs import cli
@@ -112,9 +113,26 @@ def test_figures_by_hand():
     assert figures["learned_10"] == 3 and figures["even_5"] == 9 and figures["late_0.6_5"] == 4
     assert notes["10"] == {"differences": [1.0, 1.0], "standard_error": 0.0}
     assert notes["5"]["standard_error"] is None
+    assert figures["difference_low_10"] == figures["difference_high_10"] == 1
+    assert "difference_low_5" not in figures
     console = Console(width=80, record=True)
     console.print(mask.mask_table(Report("mask", figures, [], {"pairs": pairs})))
-    assert "(-0.6, -0.4)" in console.export_text()
+    text = console.export_text()
+    assert "(-0.6, -0.4)" in text
+    assert text.count("mean") == 1  # of the ten steps: there is one seed of five
+
+
+def test_the_interval_over_seeds_is_that_of_the_mean_difference():
+    pairs = [versus(10, seed, 3.0 + x, 3.0, 0.15) for seed, x in enumerate((0.1, 0.2, 0.6))]
+    figures, notes = mask.compare(pairs)
+    known = scipy.stats.ttest_1samp([0.1, 0.2, 0.6], 0).confidence_interval()
+    assert figures["difference_low_10"] == pytest.approx(known.low)
+    assert figures["difference_high_10"] == pytest.approx(known.high)
+    assert notes["10"]["standard_error"] == pytest.approx(scipy.stats.sem([0.1, 0.2, 0.6]))
+    assert figures["within_10"] == 1 / 3  # which looks at the images alone
+    console = Console(width=80, record=True)
+    console.print(mask.mask_table(Report("mask", figures, [], {"pairs": pairs})))
+    assert "+0.3 (-0.36, +0.96)" in console.export_text()
 
 
 def test_literal_masks_have_no_elbo_optimum_to_be_better_than():

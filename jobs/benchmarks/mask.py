@@ -12,7 +12,9 @@ met, `score.num_images` images each, another noise for each seed, with paired di
 the learned one. `difference_K` is the mean over seeds of learned - evolved, and `within_K` the
 share of seeds at which the 95 % interval of that difference does not say that the learned one is
 worse; `better_than_even_K`, and so on for each of BETTER_THAN, is the share at which the interval
-says that it is better.
+says that it is better. These intervals are of the images: they know the two schedules, and not how
+good another seed's would be. From two seeds on `difference_low_K` and `difference_high_K` are the
+95 % interval over seeds, by Student's t, of the difference between the two ways of searching.
 
 Each pair has a run directory, <out>/<K>-<seed>, with all that `jobs.mask` leaves, the generations
 of evolution and the scores (`versus.json`). What is done is passed over: the same command resumes,
@@ -28,6 +30,7 @@ from rich.table import Table
 
 from jobs.benchmarks.report import Report
 from jobs.benchmarks.timestep_evolution import Evolution, evolve, num_images
+from models.intervals import Estimate
 from orchestration import data, telling
 from orchestration.cluster import cluster
 from orchestration.config import Config, overlay
@@ -117,12 +120,23 @@ def compare(found: Sequence[Versus]) -> tuple[dict[str, float], dict[str, Json]]
         for name in of_k[0]["scored"]:
             qualities = [each["scored"][name]["quality"] for each in of_k]
             figures[f"{_word(name)}_{k}"] = float(np.mean(qualities))
-        error = differences.std(ddof=1) / len(of_k) ** 0.5 if len(of_k) > 1 else None
+        over_seeds = _over_seeds(of_k)
+        if over_seeds is not None:
+            figures[f"difference_low_{k}"], figures[f"difference_high_{k}"] = over_seeds.interval()
         notes[str(k)] = {
             "differences": differences.tolist(),
-            "standard_error": None if error is None else float(error),
+            "standard_error": None if over_seeds is None else over_seeds.se,
         }
     return figures, notes
+
+
+def _over_seeds(of_k: Sequence[Versus]) -> Estimate | None:
+    """The mean difference of pairs, each a draw of its own; None of one pair."""
+    differences = np.array([each["difference"] for each in of_k])
+    if len(of_k) < 2:
+        return None
+    error = differences.std(ddof=1) / len(of_k) ** 0.5
+    return Estimate(float(differences.mean()), float(error), len(of_k))
 
 
 def _word(name: str) -> str:
@@ -130,24 +144,47 @@ def _word(name: str) -> str:
 
 
 def mask_table(report: Report) -> Table:
-    """A row for each number of steps (K) and seed; `known` is the best that learns nothing."""
+    """A row for each number of steps (K) and seed, and the mean of the seeds.
+
+    `known` is the best that learns nothing.
+    """
     pairs = report.notes["pairs"]
     name = pairs[0]["quality"]
     table = Table(title=f"{name}: learned against evolved with {TIMES} x the network calls")
     for column in ("K", "seed", "calls", "even", "known", "learned", "evolved"):
         table.add_column(column, justify="right")
     table.add_column("difference", justify="right", no_wrap=True)
-    for each in pairs:
-        scored = {key: value["quality"] for key, value in each["scored"].items()}
-        known = min(v for key, v in scored.items() if key not in LEARNED)
-        low, high = each["difference_ci"]
-        qualities = (scored["even"], known, scored["learned"], scored["evolved"])
-        table.add_row(
-            str(each["num_steps"]), str(each["seed"]), f"{each['calls']:,}",
-            *(f"{value:.3g}" for value in qualities),
-            f"{each['difference']:+.2g} ({low:+.2g}, {high:+.2g})",
-        )  # fmt: skip
+    for k in dict.fromkeys(each["num_steps"] for each in pairs):
+        of_k = [each for each in pairs if each["num_steps"] == k]
+        rows = [_qualities(each) for each in of_k]
+        for each, row in zip(of_k, rows, strict=True):
+            difference = _difference(each["difference"], each["difference_ci"])
+            _add(table, k, str(each["seed"]), each["calls"], row, difference)
+        over_seeds = _over_seeds(of_k)
+        if over_seeds is not None:
+            calls = round(np.mean([each["calls"] for each in of_k]))
+            difference = _difference(over_seeds.value, over_seeds.interval())
+            _add(table, k, "mean", calls, np.mean(rows, axis=0), difference)
+        table.add_section()
     return table
+
+
+def _qualities(each: Versus) -> list[float]:
+    """Even steps, the best that learns nothing, the learned and the evolved ones."""
+    scored = {key: value["quality"] for key, value in each["scored"].items()}
+    known = min(v for key, v in scored.items() if key not in LEARNED)
+    return [scored["even"], known, scored["learned"], scored["evolved"]]
+
+
+def _difference(value: float, interval: Sequence[float]) -> str:
+    low, high = interval
+    return f"{value:+.2g} ({low:+.2g}, {high:+.2g})"
+
+
+def _add(
+    table: Table, k: int, seed: str, calls: int, row: Sequence[float], difference: str
+) -> None:
+    table.add_row(str(k), seed, f"{calls:,}", *(f"{value:.3g}" for value in row), difference)
 
 
 def _pair(config: Config, supernet: Path, out: Path, say: Say) -> Versus:
