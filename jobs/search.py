@@ -34,10 +34,10 @@ def search(invocation: cli.Invocation, command: str, supernet: Path | None) -> N
     """Trains if need be, searches, reports; or only tells the plan."""
     config = invocation.config
     if supernet is not None and config.score.scorer != "stub":
-        from orchestration import setting  # heavy: not where there is nothing to hold against
+        from orchestration import chains  # heavy: not where there is nothing to hold against
         from orchestration.compatibility import check_fits
 
-        check_fits(supernet, setting.baseline(config), config.supernet.widths)
+        check_fits(supernet, chains.baseline(config), config.supernet.widths)
     planned = plan(config, invocation.out, trains=supernet is None, searches=True)
     if invocation.dry_run:
         print(planned)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 
 from models.windows import Panel
+from orchestration.chains import sampler_of
 from orchestration.checkpoints import load_supernet
 from orchestration.compatibility import check_fits, check_imputes
 from orchestration.durations import clock
@@ -24,7 +25,6 @@ from orchestration.execution import Execution
 from orchestration.filled_table import QUANTILES, filled_table, gap_rows, times_of
 from orchestration.machine import settle
 from orchestration.readers.time_table import TimeTable
-from orchestration.setting import sampler_of
 from orchestration.supernet_description import read_description, windows_of
 from orchestration.supernet_source import SupernetSource
 from orchestration.window_plot import WindowPicture

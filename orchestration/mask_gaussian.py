@@ -9,7 +9,7 @@ from functools import cache
 
 from models.gaussian_chain import GaussianChain
 from models.spectrum import spectrum_of
-from orchestration import setting
+from orchestration import chains
 from orchestration.config import Config
 from orchestration.mask_fit import Learned
 from orchestration.mask_plan import Chain, known_masks
@@ -28,7 +28,7 @@ def gaussian_masks(config: Config, chain: Chain, learned: Learned, num_steps: in
         num_steps: K.
     """
     data = spectrum_of(chain.grid, learned.errors, learned.second_moment)
-    gaussian = GaussianChain(setting.sampler_of(setting.baseline(config)), data)
+    gaussian = GaussianChain(chains.sampler_of(chains.baseline(config)), data)
 
     @cache
     def loss(mask: Kept) -> float:

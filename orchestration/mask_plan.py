@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.diffusion import noise_levels, timestep_at
 from models.elbo import mask_levels
-from orchestration import setting
+from orchestration import chains
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from search_spaces.prefixes import Step
@@ -73,7 +73,7 @@ def calls_each(config: Config) -> int:
     A window is sampled several times, and a guided step calls the network twice.
     """
     samples = config.search.num_samples if config.data.is_windows else 1
-    return samples * setting.baseline(config).calls_per_step
+    return samples * chains.baseline(config).calls_per_step
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from models.masking import undecided
-from orchestration import setting
+from orchestration import chains
 from orchestration.config import Config
 from orchestration.data import DataSet
 from orchestration.deferred import deferred
@@ -175,7 +175,7 @@ def scores(
     @contextmanager
     def started() -> Iterator[Scores]:
         judge = ensure_judge(config, images, run.cache, say)
-        chosen = judged_setting(own, setting.baseline(config), supernet, judge)
+        chosen = judged_setting(own, chains.baseline(config), supernet, judge)
         with scoring_pool(own, chosen, say) as pool:
             yield scores_of(pool, chosen.quality.compared, most_images(images))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from models.elbo import ErrorCurve, best_subsets, negative_elbo, snr
 from models.masking import top_k, undecided
-from orchestration import setting
+from orchestration import chains
 from orchestration.config import Config
 from orchestration.files import Json, write_json
 from orchestration.mask_fit import Learned
@@ -36,7 +36,7 @@ ON_CANDIDATES = ("even", "quadratic")
 
 def schedule_of(config: Config, chain: Chain, mask: Sequence[int]) -> StepSchedule:
     """An ordinary schedule of kept candidates, at width 1."""
-    return replace(setting.baseline(config), steps=chain.steps(mask))
+    return replace(chains.baseline(config), steps=chain.steps(mask))
 
 
 def result(
@@ -138,7 +138,7 @@ def rivals(
     The ELBO's optimum is known in the respaced form, that of Gaussian data (`gaussian`) for
     networks that stay as they are.
     """
-    base = setting.baseline(config)
+    base = chains.baseline(config)
     grids = known_grids(config.diffusion.num_train_timesteps, k)
     named = {
         name: replace(base, steps=tuple((t, 1.0) for t in grid))

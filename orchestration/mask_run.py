@@ -7,7 +7,7 @@ beside known ones -> pictures, MLflow
 from collections.abc import Callable
 from pathlib import Path
 
-from orchestration import compatibility, data, setting, signals
+from orchestration import chains, compatibility, data, setting, signals
 from orchestration.config import Config, fingerprint
 from orchestration.dry_run import check_features, check_network
 from orchestration.errors import ConfigError
@@ -135,7 +135,7 @@ def _asked(config: Config, images: data.DataSet, network: Path | None) -> dict[s
         "mask": fingerprint(config),
         "data": sha256_of(images.folder / MANIFEST),
         "network": None if network is None else sha256_of(network / MANIFEST),
-        **setting.noise_kind(config),
+        **chains.noise_kind(config),
     }
 
 
@@ -187,9 +187,9 @@ def _check_scratch(config: Config, header: Header | WindowHeader) -> None:
 
 def _check_network(config: Config, folder: Path, header: Header | WindowHeader) -> None:
     compatibility.check_imputes(folder, config.data.is_windows)
-    compatibility.check_fits(folder, setting.baseline(config), [1.0])
+    compatibility.check_fits(folder, chains.baseline(config), [1.0])
     compatibility.check_data(folder, header)
-    if setting.conditioning(setting.baseline(config), folder) and config.mask.weights == "tuned":
+    if setting.conditioning(chains.baseline(config), folder) and config.mask.weights == "tuned":
         raise ConfigError(
             f"mask.weights: got tuned, expected frozen where {folder} is conditional"
         )

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from orchestration import compatibility, data, precision, setting, signals, telling
+from orchestration import chains, compatibility, data, precision, setting, signals, telling
 from orchestration.config import Config, fingerprint
 from orchestration.costs import Cost
 from orchestration.deferred import deferred
@@ -101,7 +101,7 @@ def find_setting(
         say: takes lines of progress.
     """
     if config.search.warm_start is not None:  # that it is there, before anything is trained
-        read_warm_start(config.search.warm_start, setting.baseline(config))
+        read_warm_start(config.search.warm_start, chains.baseline(config))
     if config.score.scorer == "stub":
         return setting.stub_setting(config)
     images = data.prepare(config.data, run.cache, say)
@@ -111,7 +111,7 @@ def find_setting(
         compatibility.check_data(supernet, images.header)
     judge = ensure_judge(config, images, run.cache, say)
     folder = supernet or _ensure_supernet(config, run, images, track, say)
-    return judged_setting(config, setting.baseline(config), folder, judge)
+    return judged_setting(config, chains.baseline(config), folder, judge)
 
 
 def search_front(
@@ -170,11 +170,11 @@ def open_search(config: Config, run: RunDirectory, chosen: Setting) -> tuple[Pro
     latency = read_latency(run.plan, chosen.macs)
     if config.search.cost == "latency" and latency is None:
         raise DataError(f"{run.plan}: expected latencies, under 'latency_ms' and 'beside_ms'")
-    space = setting.space(config)
+    space = chains.space(config)
     guide = None
     if config.search.warm_start is not None:
-        guide = read_warm_start(config.search.warm_start, setting.baseline(config))
-    problem = Problem(setting.baseline(config), space, chosen.macs, config.search, latency, guide)
+        guide = read_warm_start(config.search.warm_start, chains.baseline(config))
+    problem = Problem(chains.baseline(config), space, chosen.macs, config.search, latency, guide)
     return problem, Journal(run.journal, search_fingerprint(config, chosen, problem.cost))
 
 
@@ -231,7 +231,7 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     name = f"{fingerprint(config, *sections)}-{made_of}"
     if config.search.warm_start is not None:  # its content too
         name += f"-{warm_start_sha(config.search.warm_start)[:12]}"
-    for kind in setting.noise_kind(config).values():
+    for kind in chains.noise_kind(config).values():
         name += f"-{kind}"
     if cost.name == "macs":  # a function of the configuration
         return name

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from orchestration import stub, ways
+from orchestration.chains import baseline, noise_kind, space
 from orchestration.config import Config
 from orchestration.errors import MachineError
 from orchestration.files import Json, canonical_json, read_json, write_json
@@ -26,7 +27,7 @@ from orchestration.precision import (
     is_rough,
 )
 from orchestration.rundir import RunDirectory
-from orchestration.setting import Setting, baseline, execution, noise_kind, space
+from orchestration.setting import Setting, execution
 from orchestration.step_times import StepTimes
 from orchestration.ways import Way
 

@@ -6,17 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from orchestration.batches import batches
+from orchestration.chains import baseline, sampler_of
 from orchestration.checkpoints import load_supernet
 from orchestration.compatibility import check_fits, check_imputes
 from orchestration.config import Config
 from orchestration.execution import Execution
 from orchestration.image_grids import samples_png
 from orchestration.machine import settle
-from orchestration.setting import (
-    baseline,
-    conditioning,
-    sampler_of,
-)
+from orchestration.setting import conditioning
 from orchestration.supernet_source import SupernetSource
 from orchestration.window_panels import search_panel, spread_order
 from orchestration.window_plot import WindowPicture

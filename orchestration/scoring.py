@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from orchestration import compatibility, data, setting
+from orchestration import chains, compatibility, data
 from orchestration.actors import await_actors
 from orchestration.config import Config
 from orchestration.dry_run import check_features, check_number
@@ -158,7 +158,7 @@ def score_schedules(
     latency = read_latency(plan, chosen.macs) if plan.exists() else None
     if config.search.cost == "latency" and latency is None:
         raise DataError(f"{plan}: expected a plan with latencies, by which savings are predicted")
-    problem = Problem(chain, setting.space(config), chosen.macs, config.search, latency)
+    problem = Problem(chain, chains.space(config), chosen.macs, config.search, latency)
     with scoring_pool(config, chosen, say) as pool:
         if plan.exists():
             different = other_device(plan, pool.one("hardware"))

@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.chain_noise import NOISE
 from models.conditioning import Conditioning, Told
 from models.crps import window_sums
-from models.diffusion import noise_levels
 from models.frechet import Reference
 from models.sampling import Sampler
 from models.windows import Panel
 from orchestration import stub
 from orchestration.baseline_imputers import BASELINES
+from orchestration.chains import sampler_of
 from orchestration.config import Config
 from orchestration.errors import ConfigError
 from orchestration.execution import Execution
@@ -36,8 +35,7 @@ from orchestration.window_panels import report_panel, search_panel
 from orchestration.window_plot import WindowPicture
 from orchestration.window_scorer import Unit, WindowScorer
 from orchestration.windows import load_part, read_window_header
-from search_spaces.per_step import PerStepSpace
-from search_spaces.schedule import StepSchedule, even_grid
+from search_spaces.schedule import StepSchedule
 
 
 @dataclass(frozen=True)
@@ -176,46 +174,6 @@ def stub_setting(config: Config) -> Setting:
             config.score.block_size,
         ),
     )
-
-
-def space(config: Config) -> PerStepSpace:
-    """The space that is searched."""
-    spacing = config.search.spacing
-    grid = even_grid(config.diffusion.num_train_timesteps, config.search.steps, spacing)
-    return PerStepSpace(grid, config.supernet.widths, spacing)
-
-
-def baseline(config: Config) -> StepSchedule:
-    """Every timestep of the grid at width 1."""
-    return StepSchedule(
-        **config.diffusion.model_dump(),
-        sampler=config.sampler.name,
-        eta=config.sampler.eta,
-        clip_sample=config.sampler.clip_sample,
-        guidance=config.sampler.guidance,
-        steps=tuple((t, 1.0) for t in space(config).grid),
-    )
-
-
-def sampler_of(schedule: StepSchedule) -> Sampler:
-    """The reverse moves of a schedule's chain."""
-    return Sampler(
-        schedule.sampler,
-        noise_levels(
-            schedule.num_train_timesteps, schedule.betas, schedule.rescale_zero_terminal_snr
-        ),
-        schedule.eta,
-        schedule.clip_sample,
-        schedule.prediction,
-    )
-
-
-def noise_kind(config: Config) -> dict[str, str]:
-    """How the noise of moves is made, for what results are known by; nothing where there is none.
-
-    So what was begun with noise of another kind is not gone on with.
-    """
-    return {"noise": NOISE} if sampler_of(baseline(config)).adds_noise else {}
 
 
 def conditioning(

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 from pathlib import Path
 
-from orchestration import data, pipeline, setting, signals
+from orchestration import chains, data, pipeline, setting, signals
 from orchestration.config import to_yaml
 from orchestration.data import DataSet
 from orchestration.dry_run import check_features, check_network
@@ -65,7 +65,7 @@ def find_settings(
             name = next(s.supernet for s in searches if s.dataset == label)
             folder = directory.supernet(name).supernet
             check_trained(config, images.folder, folder)
-            found[label] = judged_setting(config, setting.baseline(config), folder, judge)
+            found[label] = judged_setting(config, chains.baseline(config), folder, judge)
     return found
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from orchestration import chains, mask_run, sampling
 from orchestration import config as configs
-from orchestration import mask_run, sampling, setting
 from orchestration.checkpoints import build_supernet, save_supernet
 from orchestration.compatibility import check_data
 from orchestration.data import headers, prepare
@@ -120,7 +120,7 @@ def find(config, supernet, run):
 
 
 def score(config, supernet, run):
-    chain = setting.baseline(config)
+    chain = chains.baseline(config)
     score_schedules(config, chain, [chain.steps], supernet, run, 2, run.plan, print)
 
 

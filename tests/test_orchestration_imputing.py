@@ -12,8 +12,8 @@ import pytest
 import torch
 from test_jobs_impute import own_table
 
+from orchestration import chains, mask_fit
 from orchestration import config as configs
-from orchestration import mask_fit, setting
 from orchestration.checkpoints import build_supernet, load_supernet, save_supernet
 from orchestration.data import prepare
 from orchestration.errors import DataError
@@ -69,7 +69,7 @@ def learned(folder, out, config, supernet=None):
     run = RunDirectory(out)
     mask_fit._save_network(config, data, supernet, training.state(), run, {"mask": "it"})
     kept = training.learner.best[0].nonzero()[:, 0].tolist()
-    return run.supernet, replace(setting.baseline(config), steps=training.chain.steps(kept))
+    return run.supernet, replace(chains.baseline(config), steps=training.chain.steps(kept))
 
 
 def filled(folder, supernet, schedule):

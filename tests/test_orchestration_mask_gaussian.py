@@ -7,8 +7,8 @@ import torch
 
 from models.gaussian_chain import GaussianChain
 from models.spectrum import error, spectrum_of
+from orchestration import chains
 from orchestration import config as configs
-from orchestration import setting
 from orchestration.mask_fit import Learned
 from orchestration.mask_gaussian import first_masks, gaussian_masks
 from orchestration.mask_plan import known_masks, make_chain
@@ -22,7 +22,7 @@ def asked(*overrides, variances=VARIANCES):
     chain = make_chain(config)
     errors = error(chain.grid[:, None], variances).mean(dim=1)
     learned = Learned([], [(0, 1, 2, 3)], errors, variances.mean().item() + 0.3, [], 0, [])
-    sampler = setting.sampler_of(setting.baseline(config))
+    sampler = chains.sampler_of(chains.baseline(config))
     data = spectrum_of(chain.grid, learned.errors, learned.second_moment)
     gaussian = GaussianChain(sampler, data)
     return config, chain, learned, lambda mask: gaussian.loss(chain.steps(mask))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from models.intervals import Replicates
+from orchestration import chains, setting, ways
 from orchestration import config as configs
-from orchestration import setting, ways
 from orchestration.errors import DataError
 from orchestration.execution import Execution
 from orchestration.plan import follow_plan
@@ -148,7 +148,7 @@ def test_bfloat16_is_judged_on_few_and_many_steps_of_every_width_which_is_said(r
     exact, rough = pool.judged
     counts = {width: [len(s) for s in exact if s[0][1] == width] for width in (1, 0.75, 0.5, 0.25)}
     assert exact == rough and len(exact) == sum(map(len, counts.values()))
-    assert exact[0] == setting.baseline(config).steps
+    assert exact[0] == chains.baseline(config).steps
     for of_width in counts.values():
         assert len(of_width) == min(2, steps) and len(set(of_width)) == len(of_width)
     assert len(set(sum(counts.values(), []))) >= min(steps, 4)

@@ -188,14 +188,6 @@ def pools(started, script):
     return lambda num_actors: Pool(pool.actors[:num_actors], BATCH_SIZE, pool.shared)
 
 
-@pytest.mark.parametrize(
-    ("num_images", "expected"),
-    [(20, [(0, 10), (10, 20)]), (23, [(0, 10), (10, 20), (20, 23)]), (4, [(0, 4)])],
-)
-def test_batches_cover_the_images_in_order(num_images, expected):
-    assert [(run.start, run.stop) for run in batches(num_images, 10)] == expected
-
-
 # More batches than actors; fewer, so that the population is cut; more actors than schedules.
 @pytest.mark.parametrize(("num_schedules", "num_images"), [(5, 47), (5, 10), (1, 10), (2, 20)])
 def test_the_number_of_actors_changes_no_bit(pools, script, num_schedules, num_images):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.intervals import Replicates
+from orchestration import chains, pipeline, setting, ways
 from orchestration import config as configs
-from orchestration import pipeline, setting, ways
 from orchestration.files import write_json
 from orchestration.precision import compare, difference, is_rough
 from orchestration.rundir import RunDirectory
@@ -64,7 +64,7 @@ def test_the_pool_goes_on_in_the_ways_that_were_compared():
 def test_a_front_tells_what_bfloat16_has_done_to_it(tmp_path, monkeypatch, sign):
     config = configs.load(None, ["search.budget=60", "search.steps=4"])
     run, pool, said = RunDirectory(tmp_path / "runs" / "one"), Pool(sign), []
-    baseline = setting.baseline(config)
+    baseline = chains.baseline(config)
     stub = setting.stub_setting(config)
     chosen = setting.Setting(**{**vars(stub), "image_shape": (1, 4, 4)})
 

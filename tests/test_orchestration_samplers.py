@@ -16,7 +16,7 @@ from stub_search import InProcessPool, generations, records_of
 from jobs import cli, sample, schedule_arguments, score
 from models.features import Classifier
 from models.noise import INIT, normal
-from orchestration import cluster, data, scoring, setting, training
+from orchestration import chains, cluster, data, scoring, setting, training
 from orchestration import config as configs
 from orchestration.errors import ConfigError
 from orchestration.extractor import FEATURES, FORMAT, REFERENCE, WEIGHTS
@@ -135,7 +135,7 @@ def case(request, runs, extractor):
     """A configuration with its run directory and its setting."""
     chain, sampler = request.param
     config = load(chain, sampler)
-    base = setting.baseline(config)
+    base = chains.baseline(config)
     chosen = setting.network_setting(config, base, runs / chain / "supernet", extractor)
     return config, runs / chain, chosen
 
@@ -143,7 +143,7 @@ def case(request, runs, extractor):
 def test_a_search_scores_what_sampling_alone_gives(case):
     config, run, chosen = case
     problem = Problem(
-        setting.baseline(config), setting.space(config), chosen.macs, config.search
+        chains.baseline(config), chains.space(config), chosen.macs, config.search
     )
     scorer = chosen.make_scorer(*chosen.args)
     found = list(generations(problem, InProcessPool(scorer)))
@@ -170,7 +170,7 @@ def call(command, name, *argv):
 
 def test_the_commands_take_its_schedules(case, extractor, tmp_path, monkeypatch, capsys):
     config, run, chosen = case
-    base = setting.baseline(config)
+    base = chains.baseline(config)
     steps = tuple((t, width) for (t, _), width in zip(base.steps[::2], (0.5, 1, 0.5), strict=True))
     schedule = replace(base, steps=steps)
     path = tmp_path / "schedule.json"
@@ -200,7 +200,7 @@ def test_the_commands_take_its_schedules(case, extractor, tmp_path, monkeypatch,
 
 def test_samples_do_not_depend_on_how_many_there_are(case):
     config, run, _ = case
-    schedule = setting.baseline(config)
+    schedule = chains.baseline(config)
     many = sample_images(schedule, run / "supernet", 5, 70)
     assert np.isfinite(many).all() and len(many) == 70
     few = sample_images(schedule, run / "supernet", 5, 8)
@@ -215,7 +215,7 @@ def test_a_supernet_is_shown_on_the_grid_of_its_search(runs):
 
 def test_a_supernet_of_another_chain_is_refused_in_one_line(runs, tmp_path, capsys):
     path = tmp_path / "schedule.json"
-    write_json(path, setting.baseline(load("cosine")).to_json())
+    write_json(path, chains.baseline(load("cosine")).to_json())
     code = call(
         sample, "sample", "--schedule", path, "--supernet", runs / "plain" / "supernet",
         "--out", tmp_path / "out",
@@ -229,9 +229,9 @@ def test_the_second_call_is_counted(runs, extractor):
     found = {}
     for guidance in (1.0, 3.0):
         config = load("conditional", f"sampler.guidance={guidance}", "search.budget=6")
-        base = setting.baseline(config)
+        base = chains.baseline(config)
         chosen = setting.network_setting(config, base, runs / "conditional/supernet", extractor)
-        problem = Problem(base, setting.space(config), chosen.macs, config.search)
+        problem = Problem(base, chains.space(config), chosen.macs, config.search)
         pool = InProcessPool(chosen.make_scorer(*chosen.args))
         (found[guidance],) = generations(problem, pool)
     for plain, guided in zip(found[1.0].records, found[3.0].records, strict=True):
@@ -243,7 +243,7 @@ def test_the_second_call_is_counted(runs, extractor):
 
 
 def test_labels_as_often_as_in_the_data_or_one_given(runs):
-    folder, base = runs / "conditional" / "supernet", setting.baseline(load("conditional"))
+    folder, base = runs / "conditional" / "supernet", chains.baseline(load("conditional"))
     told = setting.conditioning(base, folder)
     target = load_digits().target
     np.testing.assert_array_equal(told.labels(range(1797)).bincount(), np.bincount(target))
@@ -255,7 +255,7 @@ def test_labels_as_often_as_in_the_data_or_one_given(runs):
 
 
 def test_a_class_without_images_is_neither_sampled_nor_to_be_asked_for(runs, tmp_path):
-    folder, base = tmp_path / "supernet", setting.baseline(load("conditional"))
+    folder, base = tmp_path / "supernet", chains.baseline(load("conditional"))
     shutil.copytree(runs / "conditional" / "supernet", folder)
     description = read_description(folder)
     description["meta"]["class_counts"][7] = 0
@@ -267,7 +267,7 @@ def test_a_class_without_images_is_neither_sampled_nor_to_be_asked_for(runs, tmp
 
 def test_guidance_1_is_the_conditional_network_alone(runs):
     """By diffusers' own network and scheduler, labels told."""
-    folder, base = runs / "conditional" / "supernet", setting.baseline(load("conditional"))
+    folder, base = runs / "conditional" / "supernet", chains.baseline(load("conditional"))
     network = UNet2DModel.from_pretrained(folder)
     scheduler = DDIMScheduler(1000)
     scheduler.set_timesteps(5)
@@ -292,13 +292,13 @@ def test_a_label_that_is_no_class_is_refused_in_one_line(
     runs, tmp_path, capsys, chain, label, expected
 ):
     path = tmp_path / "schedule.json"
-    write_json(path, setting.baseline(load(chain)).to_json())
+    write_json(path, chains.baseline(load(chain)).to_json())
     here = ("--schedule", path, "--supernet", runs / chain / "supernet", "--out", tmp_path / "o")
     assert call(sample, "sample", *here, "--label", label, "--dry-run") == 2
     assert expected in capsys.readouterr().err
 
 
 def test_guidance_needs_a_supernet_that_has_learned_labels(runs):
-    guided = replace(setting.baseline(load("plain")), guidance=2.0)
+    guided = replace(chains.baseline(load("plain")), guidance=2.0)
     with pytest.raises(ConfigError, match=r"guidance: got 2, expected 1 \(none\): .* without lab"):
         sample_images(guided, runs / "plain" / "supernet", 0, 1)

@@ -1,16 +1,13 @@
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from models.cost import count_macs
-from models.diffusion import noise_levels
 from models.features import Classifier
 from models.networks import unet
 from models.population import sample_population
-from orchestration import compatibility, pipeline, setting, stub
+from orchestration import chains, compatibility, setting, stub
 from orchestration import config as configs
 from orchestration.checkpoints import build_supernet, load_supernet, save_supernet
 from orchestration.errors import ConfigError, DataError
@@ -64,7 +61,7 @@ def extractor(tmp_path):
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpmsolver++2m"])
 def test_a_network_setting_scores_samples_of_the_saved_subnets(supernet, extractor, sampler):
     config = load(f"sampler.name={sampler}")
-    chain = setting.baseline(config)
+    chain = chains.baseline(config)
     chosen = setting.network_setting(config, chain, supernet, extractor)
     scorer = chosen.make_scorer(*chosen.args)
     ((first, second),) = scorer.score([STEPS], 7, range(6))
@@ -72,7 +69,7 @@ def test_a_network_setting_scores_samples_of_the_saved_subnets(supernet, extract
     subnets = {width: saved.subnet(width) for width in (1.0, 0.5)}
     ((_, x_0),) = sample_population(
         {w: lambda x, t, net=net: net(x, t).sample for w, net in subnets.items()},
-        setting.sampler_of(chain),
+        chains.sampler_of(chain),
         [STEPS],
         seed=7,
         images=range(6),
@@ -87,7 +84,7 @@ def test_a_network_setting_scores_samples_of_the_saved_subnets(supernet, extract
 
 def test_a_network_setting_says_what_it_is_made_of(supernet, extractor):
     config = load()
-    chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
+    chosen = setting.network_setting(config, chains.baseline(config), supernet, extractor)
     assert chosen.supernet == supernet_sha(supernet)
     assert chosen.image_shape == (1, 4, 4)
     quality = chosen.quality
@@ -107,7 +104,7 @@ def test_pretrained_features_give_their_name_to_the_quality(
     config = load(f"features.name={name}")
     made = load_extractor(extractor)
     monkeypatch.setattr(setting, "load_extractor", lambda folder: made)
-    chosen = setting.network_setting(config, setting.baseline(config), supernet, extractor)
+    chosen = setting.network_setting(config, chains.baseline(config), supernet, extractor)
     assert (chosen.dataset, chosen.quality.features) == ("digits", name)
 
 
@@ -118,7 +115,7 @@ def test_a_damaged_extractor_is_named(supernet, extractor, name):
     (extractor / name).write_bytes(content)
     config = load()
     with pytest.raises(DataError, match=f"{name} is damaged"):
-        setting.network_setting(config, setting.baseline(config), supernet, extractor)
+        setting.network_setting(config, chains.baseline(config), supernet, extractor)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +128,7 @@ def test_a_damaged_extractor_is_named(supernet, extractor, name):
     ],
 )
 def test_a_supernet_must_fit_what_runs_on_it(supernet, timesteps, widths, expected):
-    chain = setting.baseline(load(f"diffusion.num_train_timesteps={timesteps}"))
+    chain = chains.baseline(load(f"diffusion.num_train_timesteps={timesteps}"))
     if expected is None:
         compatibility.check_fits(supernet, chain, widths)
     else:
@@ -149,49 +146,16 @@ def test_a_supernet_must_fit_what_runs_on_it(supernet, timesteps, widths, expect
 )
 def test_a_supernet_must_have_learned_the_chain_that_runs_on_it(supernet, override, expected):
     with pytest.raises(ConfigError, match=expected):
-        compatibility.check_fits(supernet, setting.baseline(load(override)), (1.0,))
+        compatibility.check_fits(supernet, chains.baseline(load(override)), (1.0,))
 
 
 def test_a_supernet_of_a_rescaled_chain_runs_no_other(tmp_path):
     folder, rescaled = tmp_path / "supernet", "diffusion.rescale_zero_terminal_snr=true"
     meta = {"diffusion": {**META["diffusion"], "rescale_zero_terminal_snr": True}}
     save_supernet(folder, build_supernet(NETWORK, (1.0, 0.5), seed=3), NETWORK, meta)
-    compatibility.check_fits(folder, setting.baseline(load(rescaled)), (1.0,))
+    compatibility.check_fits(folder, chains.baseline(load(rescaled)), (1.0,))
     with pytest.raises(ConfigError, match="rescale_zero_terminal_snr: got False, expected True"):
-        compatibility.check_fits(folder, setting.baseline(load()), (1.0,))
-
-
-def test_a_configured_chain_is_the_samplers():
-    config = load(
-        "diffusion.betas=cosine",
-        "diffusion.prediction=v_prediction",
-        "diffusion.rescale_zero_terminal_snr=true",
-        "search.spacing=trailing",
-        "sampler.name=dpmsolver++2m",
-    )
-    chain = setting.baseline(config)
-    assert chain.steps == tuple((t, 1.0) for t in (499, 399, 299, 199, 99))
-    assert chain.to_json()["betas"] == "squaredcos_cap_v2"
-    moves = setting.sampler_of(chain)
-    assert (moves.kind, moves.prediction) == ("dpmsolver++2m", "v_prediction")
-    expected = noise_levels(500, "squaredcos_cap_v2", True)
-    assert torch.equal(moves.alphas_cumprod, expected) and expected[-1] == 0
-    uniform = [setting.space(config).decode(g) for g in setting.space(config).uniform()]
-    assert all(steps[0][0] == 499 for steps in uniform)
-
-
-def test_the_baseline_runs_every_grid_timestep_at_full_width_on_the_configured_chain():
-    config = load("sampler.eta=.5", "sampler.clip_sample=false")
-    chain = setting.baseline(config)
-    assert chain.steps == ((400, 1.0), (300, 1.0), (200, 1.0), (100, 1.0), (0, 1.0))
-    assert (chain.sampler, chain.eta, chain.clip_sample) == ("ddim", 0.5, False)
-    assert chain.num_train_timesteps == 500
-    space = setting.space(config)
-    assert space.decode(space.uniform()[0]) == chain.steps and space.widths == (1.0, 0.5)
-    moves = setting.sampler_of(chain)
-    assert (moves.kind, moves.eta, moves.clip_sample) == ("ddim", 0.5, False)
-    assert len(moves.alphas_cumprod) == 500
-    assert moves.alphas_cumprod[0].item() == pytest.approx(1 - 1e-4)
+        compatibility.check_fits(folder, chains.baseline(load()), (1.0,))
 
 
 def test_subnets_run_as_the_configuration_says():
@@ -217,20 +181,3 @@ def test_a_supernet_of_other_images_is_refused_with_what_to_set(tmp_path):
     for shape in ((3, 4, 4), (1, 8, 8), (1, 4, 6)):
         with pytest.raises(ConfigError, match="expected 1 x 4 x 4 as .* data.image_size and dat"):
             compatibility.check_shape(tmp_path / "net", shape)
-
-
-def test_results_of_samplers_that_add_noise_are_known_by_how_it_is_made(monkeypatch):
-    """A search is not gone on with on noise of another kind; one without noise minds nothing."""
-    cost, chosen = SimpleNamespace(name="macs"), SimpleNamespace(supernet="a", extractor="b")
-
-    def named():
-        return [
-            pipeline.search_fingerprint(
-                configs.load(None, ["search.budget=1", *sampler]), chosen, cost
-            )
-            for sampler in ([], ["sampler.eta=0.5"], ["sampler.name=ddpm"])
-        ]
-
-    before = named()
-    monkeypatch.setattr(setting, "NOISE", "other")
-    assert [old == new for old, new in zip(before, named(), strict=True)] == [True, False, False]

@@ -11,11 +11,12 @@ from stub_search import InProcessPool, generations, records_of, stub_problem
 from models.diffusion import noise_levels
 from models.elbo import mask_levels
 from orchestration import config as configs
+from orchestration.chains import baseline, space
 from orchestration.errors import ConfigError, DataError
 from orchestration.files import write_json
 from orchestration.pipeline import search_fingerprint
 from orchestration.search import Problem
-from orchestration.setting import baseline, space, stub_setting
+from orchestration.setting import stub_setting
 from orchestration.warm_start import read_warm_start
 from search_spaces.candidates import first_schedules
 from search_spaces.guided import Guide, GuidedSpace

@@ -21,8 +21,8 @@ from ray.actor import ActorHandle
 from jobs.benchmarks.report import Report, Row, Say
 from jobs.benchmarks.side_by_side import Timing
 from jobs.benchmarks.sleeping_actor import SleepingActor
+from orchestration import chains, setting
 from orchestration import config as configs
-from orchestration import setting
 from orchestration.cluster import cluster
 from orchestration.journal import Journal
 from orchestration.pool import Pool
@@ -90,7 +90,7 @@ def generations_s(case: Case, repetitions: int, path: Path) -> Timing:
     )
     chosen = setting.stub_setting(config)
     problem = Problem(
-        setting.baseline(config), setting.space(config), chosen.macs, config.search
+        chains.baseline(config), chains.space(config), chosen.macs, config.search
     )
     actors = _actors(case)
     # the same process several times: each time another actor, to the pool

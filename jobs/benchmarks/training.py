@@ -34,7 +34,7 @@ from models.intervals import Replicates, estimate, paired
 from models.losses import drawn_widths
 from models.noise import normal, uniform_integers
 from models.supernet import predict
-from orchestration import data, setting, signals
+from orchestration import chains, data, setting, signals
 from orchestration.checkpoints import load_supernet
 from orchestration.cluster import cluster
 from orchestration.config import Config, flatten, overlay
@@ -191,7 +191,7 @@ def _variant(config: Config, out: Path, name: str, say: Say) -> Found:
         rows = train(config, images.folder, run.path, lambda row: say(training_line(row)))
         signals.install()  # over the handler that Ray Train has put in place
         chosen = setting.network_setting(
-            config, setting.baseline(config), run.supernet, extractor
+            config, chains.baseline(config), run.supernet, extractor
         )
         path = run.path / "scores.json"
         if not path.exists():
@@ -214,7 +214,7 @@ def _variant(config: Config, out: Path, name: str, say: Say) -> Found:
 def _distances(
     config: Config, run: RunDirectory, chosen: setting.Setting, say: Say
 ) -> dict[float, Replicates]:
-    grid = setting.space(config).grid
+    grid = chains.space(config).grid
     schedules = [tuple((t, width) for t in grid) for width in config.supernet.widths]
     with scoring_pool(config, chosen) as pool:
         follow_plan(config, run, chosen, pool, say)
