@@ -1,9 +1,10 @@
 """A space whose first guesses and mutations follow a mask that was learned (`models.masking`).
 
-The steps that were kept in the end are guessed after the space's own first guesses: the likeliest
-ones need not be the best that were met, and are guessed only where nothing else is known. Half of
-the mutations drop steps that the mask would rather not keep, and take in others that it would; the
-rest are the space's own, so that what the mask is wrong about can be undone.
+The steps that were kept in the end are guessed first, at full width, then what the space itself
+would guess, then the learned ones again with some steps narrower. The likeliest steps need not be
+the best that were met, and are guessed only where nothing else is known. Half of the mutations
+drop steps that the mask would rather not keep, and take in others that it would; the rest are the
+space's own, so that what the mask is wrong about can be undone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from search_spaces.spacing import nearest
 from search_spaces.timesteps import TimestepsSpace
 
 FOLLOWS = 0.5  # share of the mutations
-NARROW_PERCENTS = (0, 50)  # of a guess's steps, the noisiest, that are a width narrower
+NARROW = 0.5  # of a guess's steps, the noisiest, that are a width narrower when it comes again
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +88,8 @@ class GuidedSpace:
         return self.space.uniform()
 
     def guesses(self) -> list[np.ndarray]:
-        """The space's own, none of which has to go, then what was learned, most steps first."""
-        codes = [*self.space.guesses(), *self._learned()]
+        """What was learned, most steps first, and the space's own, none of which has to go."""
+        codes = [*self._learned(0.0), *self.space.guesses(), *self._learned(NARROW)]
         return list({code.tobytes(): code for code in codes}.values())
 
     def mutate(self, code: np.ndarray, rng: RandomState) -> np.ndarray:
@@ -110,17 +111,16 @@ class GuidedSpace:
         """See `Space`."""
         return self.space.spread(units)
 
-    def _learned(self) -> list[np.ndarray]:
+    def _learned(self, narrow: float) -> list[np.ndarray]:
+        """Codes of the guide's guesses; a share of their steps is a width narrower, if there is."""
         _, highest = self.bounds
         grid = self.per_step.grid
         codes = []
-        for narrow in NARROW_PERCENTS:
-            for timesteps in self.guide.guesses(grid):
-                code = np.where(np.isin(grid, timesteps), highest, 0)
-                if highest[0] > 1:
-                    first = np.flatnonzero(code)[: len(timesteps) * narrow // 100]
-                    code[first] -= 1
-                codes.append(code)
+        for timesteps in self.guide.guesses(grid):
+            code = np.where(np.isin(grid, timesteps), highest, 0)
+            if highest[0] > 1:
+                code[np.flatnonzero(code)[: int(len(timesteps) * narrow)]] -= 1
+            codes.append(code)
         return codes
 
 
