@@ -3,8 +3,10 @@
 In a chain whose network is told the level, the error of a prediction depends on the level alone.
 So one running curve of errors over levels, to which every row of every iteration adds, gives the
 ELBO of any mask: all masks of an update are compared on the same images and noise, and where the
-network is frozen, on all that were seen so far. The best mask that was met is kept too, for s may
-decide too soon.
+network is frozen, on all that were seen so far. So masks of an update may be as many as one likes,
+and are independent bits, of which the step is the natural gradient. The best mask that was met is
+kept too, for s may decide too soon; and what s has given up for good is taken in again at the end,
+where there are fewer steps than were asked for.
 """
 
 from collections.abc import Sequence
@@ -75,7 +77,7 @@ class MaskLearner:
         share = (self.num_updates + 1) / self.total
         for row, num_steps in enumerate(settings.steps):
             chances = explored(self.s[row], share)
-            masks = self._draw(chances, row, settings.masks, self.num_updates)
+            masks = self._draw(chances, row, settings.masks, self.num_updates, "independent")
             budget = budget_at(share, *settings.ramp, self.s.shape[1], num_steps)
             slack = budget - self.s[row].sum().item()
             advantage = ranked(at_equal_count(self.costs(masks), masks, slack))
@@ -83,6 +85,23 @@ class MaskLearner:
             self.s[row] = project(stepped, budget)
             self._keep(row, masks)
         self.num_updates += 1
+        if self.num_updates == self.total:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Gives the best masks, and s where its mass is less, as many steps as were asked for."""
+        for row, num_steps in enumerate(self.settings.steps):
+            self.best[row] = self._filled(self.best[row], num_steps)
+            likeliest = top_k(self.s[row], round(self.s[row].sum().item()))
+            added = self._filled(likeliest, num_steps) & ~likeliest
+            self.s[row] = project(self.s[row] + added.double(), num_steps)
+
+    def _filled(self, mask: Tensor, num_steps: int) -> Tensor:
+        """A mask (S,) with further steps up to a number, each the one that costs least."""
+        while mask.sum() < num_steps:
+            each = mask | torch.eye(len(mask), dtype=torch.bool)[~mask]
+            mask = each[self.costs(each).argmin()]
+        return mask
 
     def _keep(self, row: int, masks: Tensor) -> None:
         """Holds the best mask of a row against those just met."""
@@ -92,15 +111,14 @@ class MaskLearner:
         self.best[row] = met[self.costs(met).argmin()]
 
     def draw(self, row: int, num_masks: int, stream: int) -> Tensor:
-        """Masks for one number of steps: bool (num_masks, S)."""
-        return self._draw(self.s[row], row, num_masks, stream)
+        """Masks for one number of steps, to run the network under: bool (num_masks, S)."""
+        return self._draw(self.s[row], row, num_masks, stream, self.settings.draws)
 
-    def _draw(self, chances: Tensor, row: int, num_masks: int, stream: int) -> Tensor:
-        settings = self.settings
-        return draw_masks(
-            chances, num_masks,
-            seed=settings.seed, stream=stream * len(settings.steps) + row, draws=settings.draws,
-        )  # fmt: skip
+    def _draw(
+        self, chances: Tensor, row: int, num_masks: int, stream: int, draws: str
+    ) -> Tensor:
+        seed, rows = self.settings.seed, len(self.settings.steps)
+        return draw_masks(chances, num_masks, seed=seed, stream=stream * rows + row, draws=draws)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that changes."""
