@@ -151,8 +151,20 @@ def plan(
         if searches:
             lines += describe_features(config, header)
     if searches:
-        lines += describe_search(config)
+        lines += [*describe_search(config), *_warm_start_lines(config)]
     return "\n".join(lines)
+
+
+def _warm_start_lines(config: Config) -> list[str]:
+    """A line on the mask that the search begins with, if any; DataError where it cannot."""
+    path = config.search.warm_start
+    if path is None:
+        return []
+    from orchestration.chains import baseline
+    from orchestration.warm_start import read_warm_start
+
+    sizes = sorted(read_warm_start(path, baseline(config)).kept, reverse=True)
+    return [f"warm start: {path}, learned for {', '.join(map(str, sizes))} steps"]
 
 
 def training_lines(config: Config, header: Header, odd: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ lies alone is taken to be of the chain's.
 import hashlib
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -40,24 +41,18 @@ def read_warm_start(path: Path, baseline: StepSchedule) -> Guide:
             another chain.
     """
     path, grid = _table_of(path), tuple(t for t, *_ in baseline.steps)
-    try:
-        table = pq.read_table(path, columns=COLUMNS, page_checksum_verification=True).to_pandas()
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"search.warm_start {path}: {reason}; expected a run of jobs.mask or its {HISTORY}"
-        ) from error
-    if len(table) and table["t"].max() >= baseline.num_train_timesteps:
-        raise DataError(
-            f"search.warm_start {path}: got timestep {table['t'].max()}, expected less than"
-            f" diffusion.num_train_timesteps ({baseline.num_train_timesteps})"
-        )
+    table = _read_table(path, baseline.num_train_timesteps)
     kept, chosen = {}, {}
     for num_steps, rows in table.groupby("num_steps"):
         if num_steps > len(grid):
             continue
         last = rows[rows["updates"] == rows["updates"].max()].sort_values("t")
         candidates, s = last["t"].tolist(), last["s"].tolist()
+        if len(set(candidates)) < max(num_steps, len(candidates)):
+            raise DataError(
+                f"search.warm_start {path}: got {len(candidates)} candidates for {num_steps}"
+                " steps, expected as many at least, each once"
+            )
         file = _schedule_of(path, num_steps)
         if file.exists():
             schedule = _read_schedule(file, baseline)
@@ -78,6 +73,31 @@ def warm_start_sha(path: Path) -> str:
     schedules = sorted(_schedule_of(path, 0).parent.glob("*.json"))
     of_all = [sha256_of(path), *(f"{file.name} {sha256_of(file)}" for file in schedules)]
     return of_all[0] if not schedules else hashlib.sha256("\n".join(of_all).encode()).hexdigest()
+
+
+def _read_table(path: Path, num_train_timesteps: int) -> pd.DataFrame:
+    """The table with `COLUMNS`; DataError where it is missing, or holds what no mask has."""
+    name, expected = f"search.warm_start {path}", f"expected a run of jobs.mask or its {HISTORY}"
+    if not path.is_file():
+        raise DataError(f"{name}: there is no such file; {expected}")
+    try:
+        table = pq.read_table(path, columns=COLUMNS, page_checksum_verification=True).to_pandas()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{name}: {str(error).splitlines()[0]}; {expected}") from error
+    for column, dtype in table.dtypes.items():
+        if dtype.kind not in ("iuf" if column == "s" else "iu"):
+            raise DataError(f"{name}: got {column} of the kind {dtype}; {expected}")
+    if len(table) and table["t"].max() >= num_train_timesteps:
+        raise DataError(
+            f"{name}: got timestep {table['t'].max()}, expected less than"
+            f" diffusion.num_train_timesteps ({num_train_timesteps})"
+        )
+    least = table.min()
+    if len(table) and not (least.drop("s") >= [1, 0, 0]).all():
+        raise DataError(f"{name}: got a negative number, or masks of no steps; {expected}")
+    if not table["s"].between(0, 1).all():
+        raise DataError(f"{name}: got an s that is no probability; {expected}")
+    return table
 
 
 def _table_of(path: Path) -> Path:

@@ -112,7 +112,7 @@ class GuidedSpace:
         return self.space.spread(units)
 
     def _learned(self, narrow: float) -> list[np.ndarray]:
-        """Codes of the guide's guesses; a share of their steps is a width narrower, if there is."""
+        """Codes of the guesses of the guide, a share of their steps a width narrower."""
         _, highest = self.bounds
         grid = self.per_step.grid
         codes = []

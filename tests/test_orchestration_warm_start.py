@@ -12,6 +12,7 @@ from models.diffusion import noise_levels
 from models.elbo import mask_levels
 from orchestration import config as configs
 from orchestration.chains import baseline, space
+from orchestration.dry_run import plan
 from orchestration.errors import ConfigError, DataError
 from orchestration.files import write_json
 from orchestration.pipeline import search_fingerprint
@@ -127,6 +128,39 @@ def test_what_cannot_be_read_is_told_in_a_line(learned, tmp_path):
     for path in (tmp_path / "x.parquet", tmp_path / "missing"):
         with pytest.raises(DataError, match="expected a run of jobs.mask or its s.parquet"):
             read_warm_start(path, on((500, 0)))
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"t": "a"}, "got t of the kind (object|str)"),
+        ({"num_steps": 3.5}, "got num_steps of the kind float64"),
+        ({"s": "x"}, "got s of the kind (object|str)"),
+        ({"s": np.nan}, "got an s that is no probability"),
+        ({"s": 7.0}, "got an s that is no probability"),
+        ({"t": -5}, "got a negative number"),
+        ({"num_steps": 0}, "got a negative number, or masks of no steps"),
+        ({"num_steps": 7}, "got 5 candidates for 7 steps"),
+        ({"t": 200}, "got 5 candidates for 3 steps, expected as many at least, each once"),
+    ],
+)
+def test_a_table_of_what_no_mask_has_is_refused(learned, values, line):
+    table = pd.read_parquet(learned / "s.parquet")
+    table.assign(**values).to_parquet(learned / "s.parquet")
+    with pytest.raises(DataError, match=f"search.warm_start .*s.parquet: {line}"):
+        read_warm_start(learned, on(tuple(range(900, -1, -100))))
+
+
+def test_the_plan_of_a_search_tells_of_its_mask_or_refuses_it(learned, tmp_path):
+    def planned(path):
+        config = configs.load(
+            None, ["search.budget=9", "search.steps=5", f"search.warm_start={path}"]
+        )
+        return plan(config, tmp_path / "out", trains=False, searches=True)
+
+    assert planned(learned).splitlines()[-1] == f"warm start: {learned}, learned for 3 steps"
+    with pytest.raises(DataError, match="/nowhere: there is no such file; expected a run of"):
+        planned("/nowhere")
 
 
 def test_a_search_asks_for_what_was_learned(learned):
