@@ -16,9 +16,10 @@ Bernoulli bits is that times the inverse of their Fisher information, the varian
 
     s <- project(s - rate * mean of advantage (m - s))
 
-It has no 0/0 where s is 0 or 1: there s does not move until the projection moves it. In terms of
-the marginals it is the natural gradient of every family p(m) ~ h(m) exp(theta m), whatever h says
-of which timesteps go together; by it masks that are drawn pivotally move s too.
+It has no 0/0 where s is 0 or 1: there s does not move until the projection moves it. By masks that
+are drawn pivotally it is a heuristic: the step is the natural gradient of every family
+p(m) ~ h(m) exp(theta m), but which timesteps may go together changes with s here, so that some
+of s goes the wrong way. It is for masks that are dear: a few of them should be spread as s is.
 
 The projection is that of ProbMask (Zhou et al., CVPR 2021): the nearest point of {0 <= s <= 1,
 sum(s) <= budget}, found by bisection. The budget falls from S to K along a cubic ramp.
@@ -31,7 +32,7 @@ from torch import Tensor
 from models.noise import uniform_integers
 
 MASKS = 12 << 32
-"""Upper half of the noise's seed: what masks are drawn by is used for nothing else."""
+"""Upper half of the noise's seed: no samples of a mask have what masks are drawn by."""
 
 DRAWS = ("pivotal", "independent")
 
@@ -132,19 +133,6 @@ def ranked(losses: Tensor) -> Tensor:
     """Advantages of the ranks, in units of their spread: outliers count no more than the worst."""
     order = losses.argsort(stable=True).argsort(stable=True)
     return standardised(order.double())
-
-
-def score_gradient(s: Tensor, masks: Tensor, losses: Tensor, least: float = 1e-6) -> Tensor:
-    """Unbiased estimate of d E[loss] / d s from independent masks: float64 (S,).
-
-    Args:
-        s: float64 (S,).
-        masks: bool (M, S), drawn independently by s.
-        losses: float64 (M,) of the masks, on the same images and noise.
-        least: below it s (1 - s) is clamped.
-    """
-    score = (masks.double() - s) / (s * (1 - s)).clamp(min=least)
-    return (advantages(losses)[:, None] * score).mean(dim=0)
 
 
 def natural_step(s: Tensor, masks: Tensor, advantage: Tensor, rate: float) -> Tensor:

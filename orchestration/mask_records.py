@@ -81,8 +81,9 @@ def lines(result: dict[str, Json]) -> list[str]:
     """The result as lines for the terminal."""
     said = []
     for entry in result["results"]:
-        num = entry["num_steps"]
-        said.append(f"{num} steps ({entry['calls']:,} calls for quality)")
+        num, kept = entry["num_steps"], len(entry["scored"]["learned"]["timesteps"])
+        fewer = f", of which {kept} are kept" if kept < num else ""
+        said.append(f"{num} steps{fewer} ({entry['calls']:,} calls for quality)")
         for name, member in entry["scored"].items():
             said.append(
                 f"  {name:<12} {result['quality']}"

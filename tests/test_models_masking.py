@@ -15,7 +15,6 @@ from models.masking import (
     natural_step,
     project,
     ranked,
-    score_gradient,
     standardised,
     top_k,
     undecided,
@@ -34,6 +33,12 @@ def uneven(masks):
     """A loss that no sum over bits gives."""
     weights = torch.arange(1.0, masks.shape[1] + 1, dtype=torch.float64)
     return (masks.double() @ weights - 4).square() + masks[:, 0] * masks[:, -1] * 3.0
+
+
+def score_gradient(s, masks, losses, least=1e-6):
+    """The policy gradient, as papers have it: an unbiased estimate of d E[loss] / d s (S,)."""
+    score = (masks.double() - s) / (s * (1 - s)).clamp(min=least)
+    return (advantages(losses)[:, None] * score).mean(dim=0)
 
 
 S = torch.tensor([0.2, 0.5, 0.7, 0.9], dtype=torch.float64)
