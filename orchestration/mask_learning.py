@@ -38,7 +38,8 @@ class MaskLearner:
     Attributes:
         s: float64 (K, S), one row for each of `settings.steps`; it starts at 1.
         best: bool (K, S), the mask of least cost by the present curve among those met that have no
-            more steps than asked for: drawn ones, and the likeliest steps after each update.
+            more steps than asked for: drawn ones, and the likeliest steps after each update. After
+            the last one it has as many as were asked for.
         curve: of errors.
         num_updates: done so far.
 
