@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestration.errors import DataError
@@ -117,6 +119,13 @@ def test_a_column_without_a_name_may_have_the_times(tmp_path):
     file = own(tmp_path, ",a\n2020-01-01,1\n2020-01-02,2\n2020-01-04,4\n")
     values = read_table(file, "Unnamed: 0").values["a"]
     np.testing.assert_array_equal(values, [1, 2, np.nan, 4])
+
+
+def test_columns_of_a_parquet_have_names_that_differ(tmp_path):
+    pq.write_table(pa.table([[1.0], [2.0], [3.0]], ["a", "b", "a"]), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="more than one column with the name 'a', exp") as error:
+        read_cells(tmp_path / "own.parquet")
+    assert "FieldRef" not in str(error.value) and "own.parquet" in str(error.value)
 
 
 def test_files_that_are_no_tables(tmp_path):

@@ -1,6 +1,7 @@
 """A table's file in two ways: as pandas understands it, and cell by cell, to be written back."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -68,6 +69,13 @@ def _csv(file: Path) -> Cells:
 
 
 def _parquet(file: Path) -> Cells:
+    names = pq.ParquetDataset(file).schema.names
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{file}: got more than one column with the name {twice[0]!r}, expected names that"
+            " differ"
+        )
     raw = pq.read_table(file)
     read, raw = raw.to_pandas(), with_types(raw, without_views)
     index: list[str] = []
