@@ -39,6 +39,10 @@ def test_a_table_is_sorted_and_missing_rows_are_gaps(tmp_path):
         ("t,x\n7:05 PM,1\n", "t", "got '7:05 PM', expected times with year, month and day"),
         ("t,x\n01 Jan 10:00,1\n", "t", "got '01 Jan 10:00', expected times with year"),
         ("t,x\nnow,1\n", "t", "got 'now', expected times with year, month and day"),
+        ("t;x\n1;2\n", "t", "got the names 't;x' with ';' between columns, expected commas"),
+        ("t;x\n1;20,5\n2;21\n", None, "got the names 't;x' with ';' between columns, expected"),
+        ("t\tx\n1\t20,5\n", None, "expected commas there, and a point before decimals"),
+        ("t,x\n1,2\n1,2,3\n", None, "Expected 2 fields in line 3, saw 3; expected a table"),
         ("t,x\na,b\n", None, "expected columns of numbers"),
     ],
 )
@@ -126,6 +130,10 @@ def test_columns_of_a_parquet_have_names_that_differ(tmp_path):
     with pytest.raises(DataError, match="more than one column with the name 'a', exp") as error:
         read_cells(tmp_path / "own.parquet")
     assert "FieldRef" not in str(error.value) and "own.parquet" in str(error.value)
+
+
+def test_a_name_may_have_a_mark_that_separates_columns_elsewhere(tmp_path):
+    assert list(read_table(own(tmp_path, "P(a|b)\n.1\n.2\n"), None).values.columns) == ["P(a|b)"]
 
 
 def test_files_that_are_no_tables(tmp_path):

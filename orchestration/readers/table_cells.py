@@ -16,6 +16,7 @@ from orchestration.errors import DataError
 
 AS_TEXT = {"dtype": str, "keep_default_na": False}
 VIEWED = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+OTHER_SEPARATORS = (";", "\t", "|")
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 
 
@@ -49,12 +50,13 @@ def read_cells(file: Path) -> Cells:
     try:
         return readers[file.suffix](file)
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DataError(f"cannot read {file}: {reason}; expected a table") from error
 
 
 def _csv(file: Path) -> Cells:
     content = file.read_bytes()  # once: all ways are to see the same
+    _check_separator(content, file)
     read = pd.read_csv(BytesIO(content))
     texts = pd.read_csv(BytesIO(content), **AS_TEXT)
     header = pd.read_csv(BytesIO(content), header=None, nrows=1, **AS_TEXT).iloc[0].tolist()
@@ -66,6 +68,19 @@ def _csv(file: Path) -> Cells:
     raw = pa.Table.from_pandas(texts, preserve_index=False).replace_schema_metadata(None)
     places = {name: place for place, name in enumerate(read.columns)}
     return Cells(read, raw.rename_columns(header), places, _nameless(read))
+
+
+def _check_separator(content: bytes, file: Path) -> None:
+    """DataError where the names have no comma between them, but another mark, and so the rows."""
+    names, _, rest = content.partition(b"\n")
+    row = rest.lstrip().partition(b"\n")[0]
+    for mark in OTHER_SEPARATORS:
+        if b"," not in names and mark.encode() in names and mark.encode() in row:
+            text = names.decode(errors="replace").strip()
+            raise DataError(
+                f"{file}: got the names {text!r} with {mark!r} between columns, expected commas"
+                " there, and a point before decimals"
+            )
 
 
 def _parquet(file: Path) -> Cells:
