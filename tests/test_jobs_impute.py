@@ -164,6 +164,8 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
         ("--table {tmp}/other.csv --out {tmp}", 2, "where the table is; expected another one"),
         ("--table {tmp}/quantiles.parquet", 2, "expected another name than that of what is"),
         ("--table {tmp}/imputed.png", 2, "--table: got {tmp}/imputed.png, expected another name"),
+        ("--table {tmp}/hot.csv", 3, "the table: column 'cold', row 2 of the data: got 'hot'"),
+        ("--table {tmp}/marks.csv", 3, "got the names 'warm;cold' with ';' between columns, exp"),
         ("--table {tmp}/days.csv --time time", 3, "got steps of 1 days 00:00:00, expected 0 days"),
         ("", 2, "the following arguments are required: --table"),
     ],
@@ -171,6 +173,8 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
 def test_mistakes_are_answered_in_one_line(toy, tmp_path, capsys, arguments, code, expected):
     folder, _ = toy
     (tmp_path / "other.csv").write_text("a,b\n1,\n")
+    (tmp_path / "hot.csv").write_text("note,warm,cold\nx,,1\ny,1,hot\n")
+    (tmp_path / "marks.csv").write_text("warm;cold\n20,5;3\n")
     (tmp_path / "days.csv").write_text("time,warm\n2020-01-01,20\n2020-01-02,\n")
     out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
     split = arguments.format(tmp=tmp_path).split()

@@ -14,15 +14,20 @@ import pyarrow.parquet as pq
 
 from orchestration.errors import DataError
 
-AS_TEXT = {"dtype": str, "keep_default_na": False}
-VIEWED = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+WHOLE = {"skip_blank_lines": False, "low_memory": False}  # the latter: one type a column
+AS_TEXT = {**WHOLE, "dtype": str, "keep_default_na": False}
+LEADING = re.compile(rb"\A(\xef\xbb\xbf)?([ \t]*[\r\n])*")  # what is before the names
 OTHER_SEPARATORS = (";", "\t", "|")
+VIEWED = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
 class Cells:
     """The cells of a CSV or parquet file.
+
+    A blank line of a CSV is a row of empty cells, unless it is before the names. The newline that
+    ends the last line begins no other.
 
     Args:
         read: as pandas reads them: numbers, texts, times.
@@ -55,9 +60,9 @@ def read_cells(file: Path) -> Cells:
 
 
 def _csv(file: Path) -> Cells:
-    content = file.read_bytes()  # once: all ways are to see the same
+    content = LEADING.sub(b"", file.read_bytes(), 1)  # once: all ways are to see the same
     _check_separator(content, file)
-    read = pd.read_csv(BytesIO(content))
+    read = pd.read_csv(BytesIO(content), **WHOLE)
     texts = pd.read_csv(BytesIO(content), **AS_TEXT)
     header = pd.read_csv(BytesIO(content), header=None, nrows=1, **AS_TEXT).iloc[0].tolist()
     if not isinstance(texts.index, pd.RangeIndex):  # rows have more cells than the header
