@@ -90,8 +90,9 @@ def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
     )
 
 
-def check_columns(imputer: Imputer, table: TimeTable) -> tuple[list[str], list[str]]:
-    """Columns of numbers that are variables of the supernet, and those that are none.
+def check_columns(imputer: Imputer, table: TimeTable) -> tuple[list[str], list[str], list[str]]:
+    """Columns of numbers that are variables of the supernet, those that are none, and variables
+    of which the table has no column.
 
     Raises:
         DataError: there is none of its variables, or one has a cell that is neither a number nor
@@ -105,7 +106,8 @@ def check_columns(imputer: Imputer, table: TimeTable) -> tuple[list[str], list[s
             f"the table has columns {', '.join(columns)}; expected some of the variables that"
             f" {imputer.folder} was trained on: {', '.join(imputer.variables)}"
         )
-    return known, [name for name in columns if name not in imputer.variables]
+    others = [name for name in columns if name not in imputer.variables]
+    return known, others, [name for name in imputer.variables if name not in columns]
 
 
 def check_step(imputer: Imputer, table: TimeTable) -> None:
@@ -154,7 +156,7 @@ def fill(
             finite.
     """
     check_step(imputer, table)
-    known, _ = check_columns(imputer, table)
+    known, *_ = check_columns(imputer, table)
     values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
     prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)
     wanted = np.isnan(values) & np.isin(imputer.variables, known)

@@ -135,6 +135,7 @@ def test_a_table_is_filled(toy, tmp_path):
     assert (np.diff(bands, axis=1) >= 0).all() and (bands[:, 4] > bands[:, 0]).all()
     assert (tmp_path / "imputed.png").read_bytes().startswith(b"\x89PNG")
     assert "left as they are" not in done.stdout  # text is no variable
+    assert "the table lacks" not in done.stdout
 
 
 def own_times():
@@ -152,7 +153,9 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
     filled = pd.read_parquet(tmp_path / "out" / "short.parquet")
     assert filled["press"].notna().all() and filled["press"][[0, 2]].tolist() == [1000.0, 1001.0]
     assert filled["rain"].isna().tolist() == [True, False, False]
-    assert "left as they are: rain" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left as they are: rain" in said
+    assert "variables that the table lacks, unknown throughout: warm, cold\n" in said
 
 
 @pytest.mark.parametrize(

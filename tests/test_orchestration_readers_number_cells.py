@@ -61,7 +61,7 @@ def test_a_variable_with_a_cell_that_is_no_number_is_refused_in_a_line(tmp_path,
         f"the table: column 'warm', row 3 of the data: got {got} (the only such cell), expected a"
         " number such as 1234.5, at most 3.4e+38, or an empty cell for a gap"
     )
-    assert check_columns(imputer_of("cold"), table) == (["cold"], ["warm"])
+    assert check_columns(imputer_of("cold"), table) == (["cold"], ["warm"], [])
 
 
 def test_all_such_cells_are_counted_and_the_first_is_shown(tmp_path):
@@ -77,6 +77,12 @@ def test_a_variable_that_is_text_throughout_is_not_taken_for_one_that_is_lacking
     table = read_table(own(tmp_path, "warm,cold", '"20,5",1', '"21,5",2', '"22,0",3'), None)
     with pytest.raises(DataError, match="'warm', row 1 .* got '20,5' .the first of 3 such cells"):
         check_columns(imputer_of("warm", "cold"), table)
+
+
+def test_variables_that_the_table_lacks_are_named(tmp_path):
+    table = read_table(own(tmp_path, "rain,warm,note", "1,20,a", "2,,b"), None)
+    found = check_columns(imputer_of("press", "warm", "cold"), table)
+    assert found == (["warm"], ["rain"], ["press", "cold"])
 
 
 def test_a_table_to_train_on_is_refused_alike_when_it_is_read(tmp_path):
