@@ -1,10 +1,12 @@
 """Fill the gaps of a table of time series with a trained supernet and a schedule.
 
 The table is a CSV or a parquet file, a row a time, whose columns have the names of the variables
-that the supernet was trained on. Writes <out>/<table's name> with medians in the gaps and every
-other cell as it was (rows that were missing have no others, but for the time), a stored index too,
-<out>/quantiles.parquet (a row a gap: its time as in the table, the variable, .05, .25, .5, .75
-and .95 quantiles) and <out>/imputed.png, the window with the most gaps.
+that the supernet was trained on. Empty cells of these are gaps; one that is neither empty nor a
+finite number is refused. Variables that the table lacks are named. Writes <out>/<table's name>
+with medians in the gaps and every other cell as it was (rows that were missing have no others, but
+for the time), a stored index too, <out>/quantiles.parquet (a row a gap: its time as in the table,
+the variable, .05, .25, .5, .75 and .95 quantiles) and <out>/imputed.png, the window with the most
+gaps.
 """
 
 import argparse
@@ -53,11 +55,13 @@ def main(invocation: cli.Invocation) -> None:
 
     imputer = read_imputer(supernet, schedule)
     check_step(imputer, table)
-    known, others = check_columns(imputer, list(table.values.columns))
+    known, others, lacking = check_columns(imputer, table)
     num_gaps = int(table.values[known].isna().to_numpy().sum())
     print(f"{num_gaps:,} gaps in {len(known)} variables at {len(table.values):,} times -> {path}")
     if others:
         print(f"left as they are: {', '.join(others)}")
+    if lacking:
+        print(f"variables that the table lacks, unknown throughout: {', '.join(lacking)}")
     if invocation.dry_run:
         return
     from orchestration.machine import local_device

@@ -24,6 +24,7 @@ from orchestration.errors import DataError
 from orchestration.execution import Execution
 from orchestration.filled_table import QUANTILES, filled_table, gap_rows, times_of
 from orchestration.machine import settle
+from orchestration.readers.number_cells import check_numbers
 from orchestration.readers.time_table import TimeTable
 from orchestration.supernet_description import read_description, windows_of
 from orchestration.supernet_source import SupernetSource
@@ -89,19 +90,24 @@ def read_imputer(folder: Path, schedule: StepSchedule) -> Imputer:
     )
 
 
-def check_columns(imputer: Imputer, columns: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Columns of numbers that are variables of the supernet, and those that are none.
+def check_columns(imputer: Imputer, table: TimeTable) -> tuple[list[str], list[str], list[str]]:
+    """Columns of numbers that are variables of the supernet, those that are none, and variables
+    of which the table has no column.
 
     Raises:
-        DataError: there is none of its variables.
+        DataError: there is none of its variables, or one has a cell that is neither a number nor
+            empty.
     """
+    check_numbers(table.strange, imputer.variables, "the table")
+    columns = list(table.values.columns)
     known = [name for name in columns if name in imputer.variables]
     if not known:
         raise DataError(
             f"the table has columns {', '.join(columns)}; expected some of the variables that"
             f" {imputer.folder} was trained on: {', '.join(imputer.variables)}"
         )
-    return known, [name for name in columns if name not in imputer.variables]
+    others = [name for name in columns if name not in imputer.variables]
+    return known, others, [name for name in imputer.variables if name not in columns]
 
 
 def check_step(imputer: Imputer, table: TimeTable) -> None:
@@ -145,11 +151,12 @@ def fill(
         device: `cpu` or `cuda`; a GPU gives other last bits.
 
     Raises:
-        DataError: no column is one of the variables, times are of another step than in training,
-            or the samples are not finite.
+        DataError: no column is one of the variables, one of them has a cell that is neither a
+            number nor empty, times are of another step than in training, or the samples are not
+            finite.
     """
     check_step(imputer, table)
-    known, _ = check_columns(imputer, list(table.values.columns))
+    known, *_ = check_columns(imputer, table)
     values = table.values.reindex(columns=list(imputer.variables)).to_numpy()
     prepared = ((values - imputer.mean) / imputer.std).astype(np.float32)
     wanted = np.isnan(values) & np.isin(imputer.variables, known)

@@ -135,6 +135,7 @@ def test_a_table_is_filled(toy, tmp_path):
     assert (np.diff(bands, axis=1) >= 0).all() and (bands[:, 4] > bands[:, 0]).all()
     assert (tmp_path / "imputed.png").read_bytes().startswith(b"\x89PNG")
     assert "left as they are" not in done.stdout  # text is no variable
+    assert "the table lacks" not in done.stdout
 
 
 def own_times():
@@ -152,7 +153,9 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
     filled = pd.read_parquet(tmp_path / "out" / "short.parquet")
     assert filled["press"].notna().all() and filled["press"][[0, 2]].tolist() == [1000.0, 1001.0]
     assert filled["rain"].isna().tolist() == [True, False, False]
-    assert "left as they are: rain" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "left as they are: rain" in said
+    assert "variables that the table lacks, unknown throughout: warm, cold\n" in said
 
 
 @pytest.mark.parametrize(
@@ -164,6 +167,8 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
         ("--table {tmp}/other.csv --out {tmp}", 2, "where the table is; expected another one"),
         ("--table {tmp}/quantiles.parquet", 2, "expected another name than that of what is"),
         ("--table {tmp}/imputed.png", 2, "--table: got {tmp}/imputed.png, expected another name"),
+        ("--table {tmp}/hot.csv", 3, "the table: column 'cold', row 2 of the data: got 'hot'"),
+        ("--table {tmp}/marks.csv", 3, "got the names 'warm;cold' with ';' between columns, exp"),
         ("--table {tmp}/days.csv --time time", 3, "got steps of 1 days 00:00:00, expected 0 days"),
         ("", 2, "the following arguments are required: --table"),
     ],
@@ -171,6 +176,8 @@ def test_a_short_parquet_without_times_and_with_other_columns(toy, tmp_path, cap
 def test_mistakes_are_answered_in_one_line(toy, tmp_path, capsys, arguments, code, expected):
     folder, _ = toy
     (tmp_path / "other.csv").write_text("a,b\n1,\n")
+    (tmp_path / "hot.csv").write_text("note,warm,cold\nx,,1\ny,1,hot\n")
+    (tmp_path / "marks.csv").write_text("warm;cold\n20,5;3\n")
     (tmp_path / "days.csv").write_text("time,warm\n2020-01-01,20\n2020-01-02,\n")
     out = [] if "--out" in arguments else ["--out", tmp_path / "out"]
     split = arguments.format(tmp=tmp_path).split()

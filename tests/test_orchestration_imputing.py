@@ -162,7 +162,7 @@ def test_cells_of_a_csv_that_are_not_filled_stay_the_texts_they_were(trained, tm
     lines = [
         "time,station,flag,note,count,warm,press",
         '2020-01-01 00:00,007,true,"a, b",5,1.50,1e3',
-        "2020-01-01 02:00,008,false,,6,0.1000000000000000055511151231257827,--",
+        "2020-01-01 02:00,008,false,,6,0.1000000000000000055511151231257827, ",
         "2020-01-01 03:00,009,TRUE,NA,7,NULL,1000",
     ]
     (tmp_path / "own.csv").write_text("\n".join(lines) + "\n")

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from orchestration.errors import DataError
@@ -30,14 +32,23 @@ def test_a_table_is_sorted_and_missing_rows_are_gaps(tmp_path):
         ("t,x\n2020-01-01,1\n2020-01-01,2\n", "t", "2020-01-01 00:00:00 stands there twice"),
         ("t,x\n2020-01-01,1\n2020-01-03,2\n2020-01-06,3\n", "t", "not at even distances of 2"),
         ("t,x\nsoon,1\n", "t", "column 't' holds no times"),
-        ("t,x\n,1\n2020-01-01,2\n", "t", "column 't' has an empty time"),
+        ("t,x\n,1\n2020-01-01,2\n", "t", "'t' has an empty time in row 1 of"),
+        ("t,x\n\n2020-01-01,2\n\n,1\n", "t", "'t' has an empty time in row 4 of the data"),
+        ("t,x\n\n,\n", "t", "got empty rows alone; expected times in column 't'"),
+        ("t,x\n", None, "got the columns t, x, and no rows; expected columns of numbers"),
+        ('t,x\na,"20,5"\nb,"1.021,5"\n', "t", "the columns t, x, 'x' for one with '20,5'; exp"),
+        ('t,x\na,"20,5"\n', None, "'20,5'; expected columns of numbers with a point before dec"),
+        ("t;x\n1;2\n", "t", "got the names 't;x' with ';' between columns, expected commas"),
+        ("t;x\n1;20,5\n2;21\n", None, "got the names 't;x' with ';' between columns, expected"),
+        ("t\tx\n1\t20,5\n", None, "expected commas there, and a point before decimals"),
+        ("t,x\n1,2\n1,2,3\n", None, "Expected 2 fields in line 3, saw 3; expected a table"),
         ("t,x\n2020-01-01,1\n", "time", "has no column 'time'; expected one of"),
         ("t,x\n00:00,1\n01:00,2\n", "t", "column 't': got '00:00', expected times with year"),
         ("t,x\n1:00:00.5Z,1\n2:00:00.5Z,2\n", "t", "got '1:00:00.5Z', expected times with year"),
         ("t,x\n7:05 PM,1\n", "t", "got '7:05 PM', expected times with year, month and day"),
         ("t,x\n01 Jan 10:00,1\n", "t", "got '01 Jan 10:00', expected times with year"),
         ("t,x\nnow,1\n", "t", "got 'now', expected times with year, month and day"),
-        ("t,x\na,b\n", None, "expected columns of numbers"),
+        ("t,x\na,b\n", None, "got the columns t, x, 't' for one with 'a'; expected columns of"),
     ],
 )
 def test_tables_that_cannot_be_used(tmp_path, recwarn, text, time, expected):
@@ -119,6 +130,17 @@ def test_a_column_without_a_name_may_have_the_times(tmp_path):
     np.testing.assert_array_equal(values, [1, 2, np.nan, 4])
 
 
+def test_columns_of_a_parquet_have_names_that_differ(tmp_path):
+    pq.write_table(pa.table([[1.0], [2.0], [3.0]], ["a", "b", "a"]), tmp_path / "own.parquet")
+    with pytest.raises(DataError, match="more than one column with the name 'a', exp") as error:
+        read_cells(tmp_path / "own.parquet")
+    assert "FieldRef" not in str(error.value) and "own.parquet" in str(error.value)
+
+
+def test_a_name_may_have_a_mark_that_separates_columns_elsewhere(tmp_path):
+    assert list(read_table(own(tmp_path, "P(a|b)\n.1\n.2\n"), None).values.columns) == ["P(a|b)"]
+
+
 def test_files_that_are_no_tables(tmp_path):
     with pytest.raises(DataError, match="expected a file that ends in .csv or .parquet"):
         time_table(own(tmp_path, "", ".txt"), None, None)
@@ -126,11 +148,38 @@ def test_files_that_are_no_tables(tmp_path):
         time_table(own(tmp_path, "no", ".parquet"), None, None)
 
 
-def test_text_in_a_column_of_numbers_is_a_gap_and_names_are_no_numbers(tmp_path):
-    file = own(tmp_path, "t,a,b\n2020-01-01,1,EWR\n2020-01-02,--,JFK\n2020-01-03,3,LGA\n")
-    values = read_table(file, "t").values
-    assert list(values.columns) == ["a"]
-    np.testing.assert_array_equal(values["a"], [1, np.nan, 3])
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_blank_line_is_a_row_and_the_last_newline_begins_none(tmp_path, end, newline):
+    text = "\nwarm\n20\n\n22\n  \n24" + end
+    (tmp_path / "own.csv").write_bytes(text.replace("\n", newline).encode())
+    table = read_table(tmp_path / "own.csv", None)
+    np.testing.assert_array_equal(table.values["warm"], [20, np.nan, 22, np.nan, 24])
+    assert table.raw["warm"].to_pylist() == ["20", "", "22", "  ", "24"] and not table.strange
+
+
+@pytest.mark.parametrize(
+    ("head", "first", "blank", "last"),
+    [
+        ("a,b,flag", "1,2,true", "", "3,4,false"),
+        ("a,b,flag", "1,2,true", " ", "3,4,false"),
+        ("a,b,flag", "1,2,true", ",,", "3,4,false"),
+        ("a,b", "x,1,2", "", "y,3,4"),  # R's, whose header is a cell shorter
+    ],
+)
+def test_a_blank_line_keeps_the_places_of_rows_without_times(tmp_path, head, first, blank, last):
+    values = read_table(own(tmp_path, "\n".join([head, first, blank, last])), None).values
+    np.testing.assert_array_equal(values, [[1, 2], [np.nan, np.nan], [3, 4]])
+    assert list(values.columns) == ["a", "b"]  # truth values with a gap are no numbers, either
+
+
+@pytest.mark.parametrize("blank", ["", "  ", ",,", "NA,,"])
+def test_a_row_without_a_time_or_anything_else_is_none(tmp_path, blank):
+    rows = ("t,x,n", "2020-01-03,3,c", blank, "2020-01-01,1,a", blank, "")
+    table = read_table(own(tmp_path, "\n".join(rows)), "t")
+    np.testing.assert_array_equal(table.values["x"], [1, 3])
+    assert table.rows.tolist() == [1, 0] and len(table.times) == len(table.raw) == 2
+    assert table.raw["n"].to_pylist() == ["c", "a"]
 
 
 NOON = pd.DatetimeIndex(["2020-01-01T12:00"])  # in UTC where there is a zone

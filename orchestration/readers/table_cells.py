@@ -1,6 +1,7 @@
 """A table's file in two ways: as pandas understands it, and cell by cell, to be written back."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,7 +14,10 @@ import pyarrow.parquet as pq
 
 from orchestration.errors import DataError
 
-AS_TEXT = {"dtype": str, "keep_default_na": False}
+WHOLE = {"skip_blank_lines": False, "low_memory": False}  # the latter: one type a column
+AS_TEXT = {**WHOLE, "dtype": str, "keep_default_na": False}
+LEADING = re.compile(rb"\A(\xef\xbb\xbf)?([ \t]*[\r\n])*")  # what is before the names
+OTHER_SEPARATORS = (";", "\t", "|")
 VIEWED = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 
@@ -21,6 +25,9 @@ UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 @dataclass(frozen=True)
 class Cells:
     """The cells of a CSV or parquet file.
+
+    A blank line of a CSV is a row of empty cells, unless it is before the names. The newline that
+    ends the last line begins no other.
 
     Args:
         read: as pandas reads them: numbers, texts, times.
@@ -48,13 +55,14 @@ def read_cells(file: Path) -> Cells:
     try:
         return readers[file.suffix](file)
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise DataError(f"cannot read {file}: {reason}; expected a table") from error
 
 
 def _csv(file: Path) -> Cells:
-    content = file.read_bytes()  # once: all ways are to see the same
-    read = pd.read_csv(BytesIO(content))
+    content = LEADING.sub(b"", file.read_bytes(), 1)  # once: all ways are to see the same
+    _check_separator(content, file)
+    read = pd.read_csv(BytesIO(content), **WHOLE)
     texts = pd.read_csv(BytesIO(content), **AS_TEXT)
     header = pd.read_csv(BytesIO(content), header=None, nrows=1, **AS_TEXT).iloc[0].tolist()
     if not isinstance(texts.index, pd.RangeIndex):  # rows have more cells than the header
@@ -67,7 +75,27 @@ def _csv(file: Path) -> Cells:
     return Cells(read, raw.rename_columns(header), places, _nameless(read))
 
 
+def _check_separator(content: bytes, file: Path) -> None:
+    """DataError where the names have no comma between them, but another mark, and so the rows."""
+    names, _, rest = content.partition(b"\n")
+    row = rest.lstrip().partition(b"\n")[0]
+    for mark in OTHER_SEPARATORS:
+        if b"," not in names and mark.encode() in names and mark.encode() in row:
+            text = names.decode(errors="replace").strip()
+            raise DataError(
+                f"{file}: got the names {text!r} with {mark!r} between columns, expected commas"
+                " there, and a point before decimals"
+            )
+
+
 def _parquet(file: Path) -> Cells:
+    names = pq.ParquetDataset(file).schema.names
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(
+            f"{file}: got more than one column with the name {twice[0]!r}, expected names that"
+            " differ"
+        )
     raw = pq.read_table(file)
     read, raw = raw.to_pandas(), with_types(raw, without_views)
     index: list[str] = []

@@ -1,9 +1,10 @@
 """A user's own table of time series: CSV or parquet, a row a time, a column a variable.
 
 Rows follow each other at even distances in time; where a time is left out, its row is missing as
-a whole. What is empty, or no number, is a gap. A column of times names the rows, sorts them, and
-tells where rows are missing; without one the rows are taken as they come. A column without a name
-(as `DataFrame.to_csv` writes) and pandas' index in a parquet name rows, too, and are no variables.
+a whole. What is empty is a gap. A column of times names the rows, sorts them, and tells where rows
+are missing; a row of which nothing is there, not even its time, is none. Without such a column the
+rows are taken as they come, empty ones too. A column without a name (as `DataFrame.to_csv` writes)
+and pandas' index in a parquet name rows, too, and are no variables.
 """
 
 import re
@@ -20,13 +21,15 @@ from pandas.tseries.api import guess_datetime_format
 
 from orchestration.errors import DataError
 from orchestration.formats import stamp_of
+from orchestration.readers.number_cells import Strange, check_numbers, is_empty, numbers_of
 from orchestration.readers.table_cells import read_cells
-from orchestration.window_formats import WindowSource, cut_cycles
+from orchestration.window_formats import Part, WindowSource, cut_cycles
 
 LENGTH = 48  # times a window, where nothing else is said
 
 ZONE = re.compile(r" ?(Z|UTC|GMT|[+-]\d\d(:?\d\d)?)$")  # at the end of a time that has one
 CLOCK = re.compile(r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?")  # the time of a day
+DECIMAL_COMMA = re.compile(r"'[+-]?[\d.]*,\d+'")
 FRACTION = re.compile(r":\d\d\.\d{1,6}$")  # of a second
 
 
@@ -40,6 +43,8 @@ class TimeTable:
         times: the column of times as pandas reads it; None where there is none.
         raw: the file's cells as they are; see `Cells`.
         places: of each of the file's columns, by name, its place in `raw`.
+        strange: of columns that have cells which are neither numbers nor empty. In `values` they
+            are NaN; whoever takes these for gaps asks `check_numbers` first.
     """
 
     values: pd.DataFrame
@@ -47,6 +52,7 @@ class TimeTable:
     times: pd.Series | None
     raw: pa.Table
     places: Mapping[str, int]
+    strange: Mapping[str, Strange]
 
     @property
     def step_s(self) -> float | None:
@@ -67,17 +73,23 @@ def time_table(path: Path, time: str | None, length: int | None) -> WindowSource
         length: rows a window; None: 48.
 
     Raises:
-        DataError: it cannot be read, or has no column of numbers.
+        DataError: it cannot be read, or has no column of numbers; when the parts are read, a
+            column of numbers has a cell that is neither a number nor empty.
     """
     file = path.expanduser()
     table = read_table(file, time)
     names = tuple(map(str, table.values.index))
     length = length or LENGTH
+
+    def read() -> dict[str, Part]:
+        check_numbers(table.strange, table.values.columns, str(file))
+        return cut_cycles(table.values.to_numpy(), length, names, str(file))
+
     return WindowSource(
         stamp=stamp_of(file.parent, [file.name]),
         variables=tuple(table.values.columns),
         length=length,
-        read=lambda: cut_cycles(table.values.to_numpy(), length, names, str(file)),
+        read=read,
         step_s=table.step_s,
     )
 
@@ -94,17 +106,38 @@ def read_table(file: Path, time: str | None) -> TimeTable:
     if time is not None and time not in read.columns:
         raise DataError(f"{file}: has no column {time!r}; expected one of {list(read.columns)}")
     no_variables = {*cells.no_variables, time}
-    numbers = _numbers(read[[name for name in read.columns if name not in no_variables]])
+    columns = read[[name for name in read.columns if name not in no_variables]]
+    numbers, strange = numbers_of(columns)
     if not len(numbers.columns) or not len(read):
-        raise DataError(f"{file}: expected columns of numbers, and rows")
-    numbers.columns = [str(name) for name in numbers.columns]
+        raise DataError(f"{file}: {_without_numbers(read, strange)}")
     if time is None:
-        return TimeTable(numbers, np.arange(len(read)), None, cells.raw, cells.places)
+        rows = np.arange(len(read))
+        return TimeTable(numbers, rows, None, cells.raw, cells.places, strange)
+    there = ~np.logical_and.reduce([is_empty(column) for _, column in read.items()])
+    if not there.any():
+        raise DataError(f"{file}: got empty rows alone; expected times in column {time!r}")
     times = read[time]
     if isinstance(times.dtype, pd.CategoricalDtype):  # to which no other time could be added
         times = times.astype(times.cat.categories.dtype)
-    values, rows = _on_grid(numbers, _times(times, file), file)
-    return TimeTable(values, rows, times, cells.raw, cells.places)
+    values, rows = _on_grid(numbers[there], _times(times, there, file), file)
+    raw = cells.raw.filter(pa.array(there))
+    return TimeTable(values, rows, times[there], raw, cells.places, strange)
+
+
+def _without_numbers(read: pd.DataFrame, strange: Mapping[str, Strange]) -> str:
+    """What is wrong with a table that has no column of numbers, or no row."""
+    found = ", ".join(map(str, read.columns))
+    if not len(read):
+        return f"got the columns {found}, and no rows; expected columns of numbers, and rows"
+    if not strange:
+        return f"got the columns {found}; expected columns of numbers"
+    with_comma = [name for name, cells in strange.items() if DECIMAL_COMMA.match(cells.text)]
+    name = with_comma[0] if with_comma else next(iter(strange))
+    hint = " with a point before decimals" if with_comma else ""
+    return (
+        f"got the columns {found}, {name!r} for one with {strange[name].text}; expected columns of"
+        f" numbers{hint}"
+    )
 
 
 def _on_grid(
@@ -162,19 +195,8 @@ def _as_fine(times: pd.Index, like: str) -> pd.Index:
     return times.str.removesuffix(zeros)
 
 
-def _numbers(columns: pd.DataFrame) -> pd.DataFrame:
-    """Those columns that hold numbers for the most part, as float64; all else in them is NaN."""
-    found = {}
-    for name, column in columns.items():
-        if pd.api.types.is_bool_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
-            continue
-        values = pd.to_numeric(column, errors="coerce").astype(np.float64)
-        if 2 * values.notna().sum() >= column.notna().sum():
-            found[name] = values.where(values.abs() <= np.finfo(np.float32).max)
-    return pd.DataFrame(found, index=columns.index)
-
-
-def _times(column: pd.Series, file: Path) -> pd.Series:
+def _times(column: pd.Series, there: np.ndarray, file: Path) -> pd.Series:
+    """The times, in UTC without saying so, of the rows that are there."""
     if pd.api.types.is_numeric_dtype(column):
         raise DataError(
             f"{file}: column {column.name!r} holds numbers; expected times, as text or timestamps"
@@ -182,12 +204,16 @@ def _times(column: pd.Series, file: Path) -> pd.Series:
     try:
         with warnings.catch_warnings():  # an error is to be one line on stderr
             warnings.filterwarnings("ignore", "Could not infer format", UserWarning)
-            times = pd.to_datetime(column, utc=True).dt.tz_localize(None)
+            times = pd.to_datetime(column[there], utc=True).dt.tz_localize(None)
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{file}: column {column.name!r} holds no times: {error}") from error
     if times.isna().any():
-        raise DataError(f"{file}: column {column.name!r} has an empty time; expected all of them")
-    undated = column[_lack_dates(column, times)]
+        row = np.flatnonzero(there)[times.isna().argmax()] + 1
+        raise DataError(
+            f"{file}: column {column.name!r} has an empty time in row {row:,} of the data;"
+            " expected all of them"
+        )
+    undated = column[there][_lack_dates(column[there], times)]
     if len(undated):
         raise DataError(
             f"{file}: column {column.name!r}: got {str(undated.iloc[0])!r}, expected times with"
