@@ -59,7 +59,7 @@ def check(config: Config, supernet: Path | None) -> None:
     elif (supernet / MANIFEST).exists():
         _check_network(config, supernet, header)
     else:
-        check_foreign(supernet)
+        check_foreign(supernet, config, header)
 
 
 def network_of(run: RunDirectory, supernet: Path | None) -> Path:
@@ -172,7 +172,7 @@ def _network(
     if supernet is None:
         _check_scratch(config, images.header)
         return None
-    folder = ensure_known(supernet, run.path / NETWORK, config)
+    folder = ensure_known(supernet, run.path / NETWORK, config, images.header)
     _check_network(config, folder, images.header)
     return folder
 
