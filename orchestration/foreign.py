@@ -15,6 +15,7 @@ from orchestration.compatibility import check_network
 from orchestration.config import Config
 from orchestration.errors import ConfigError, DataError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of
+from orchestration.foreign_chain import check_chain
 from orchestration.formats import Header
 from orchestration.supernet_description import read_description, trained_on
 from orchestration.window_formats import WindowHeader
@@ -80,7 +81,8 @@ def check_foreign(
         header: of the data.
 
     Raises:
-        ConfigError: it makes no images of the data's shape, or cannot be guided.
+        ConfigError: it makes no images of the data's shape, cannot be guided, or was trained on
+            another chain, as far as a scheduler's config beside it tells.
         DataError: it is no unconditional `UNet2DModel` of square images, or its weights are
             missing.
     """
@@ -97,6 +99,7 @@ def check_foreign(
         "image_size": size, "channels": channels[0], "diffusers": {**own, "sample_size": size}
     }  # fmt: skip
     check_network(folder, network, chains.baseline(config), header)
+    check_chain(folder, content, config.diffusion)
     _check_runs(folder, network)
     weights = folder / SAFETENSORS_WEIGHTS_NAME
     if not weights.exists():
