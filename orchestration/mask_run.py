@@ -16,7 +16,7 @@ from orchestration.foreign import check_foreign, ensure_known
 from orchestration.formats import Header
 from orchestration.mask_fit import Learned, learn
 from orchestration.mask_gaussian import first_masks, gaussian_masks
-from orchestration.mask_plan import Chain, calls_each, make_chain, plan_budgets
+from orchestration.mask_plan import Chain, make_chain, plan_budgets
 from orchestration.mask_quality import check_budget
 from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
 from orchestration.mask_refine import Found, by_quality, check_images
@@ -45,10 +45,9 @@ def check(config: Config, supernet: Path | None) -> None:
     check_features(config, header, searches=False)
     check_images(config, header)
     make_chain(config)
-    budgets = plan_budgets(config, _num_training(header))
+    plan_budgets(config, _num_training(header))
     if config.mask.reward == "quality":
-        calls = budgets.quality // len(config.mask.steps) // calls_each(config)
-        check_budget(config.mask, calls)
+        check_budget(config, _num_training(header))
     if config.search.cost != "macs":
         raise ConfigError(
             f"search.cost: got {config.search.cost}, expected macs: masks are held against each"
