@@ -14,6 +14,7 @@ from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import check_foreign, ensure_known
 from orchestration.formats import Header
+from orchestration.mask_dry_run import describe_mask
 from orchestration.mask_fit import Learned, learn
 from orchestration.mask_gaussian import first_masks, gaussian_masks
 from orchestration.mask_plan import Chain, make_chain, plan_budgets
@@ -34,18 +35,17 @@ NETWORK = "network"  # where one from elsewhere is put
 Say = Callable[[str], None]
 
 
-def check(config: Config, supernet: Path | None) -> None:
-    """Refuses what `learn_masks` would, as far as headers tell.
+def check(config: Config, supernet: Path | None) -> list[str]:
+    """Refuses what `learn_masks` would, as far as headers tell; else the lines of its plan.
 
     Raises:
         ConfigError: settings that don't go together, or with the data or the network.
         DataError: the data or the network are missing.
     """
-    header = data.headers(config.data)
+    header, odd = data.look(config.data)
     check_features(config, header, searches=False)
     check_images(config, header)
-    make_chain(config)
-    plan_budgets(config, _num_training(header))
+    chain, budgets = make_chain(config), plan_budgets(config, _num_training(header))
     if config.mask.reward == "quality":
         check_budget(config, _num_training(header))
     if config.search.cost != "macs":
@@ -59,6 +59,7 @@ def check(config: Config, supernet: Path | None) -> None:
         _check_network(config, supernet, header)
     else:
         check_foreign(supernet, config, header)
+    return describe_mask(config, header, odd, chain, budgets)
 
 
 def network_of(run: RunDirectory, supernet: Path | None) -> Path:

@@ -171,6 +171,13 @@ def test_what_cannot_be_meant_is_told_in_a_line(tmp_path, capsys, values, argume
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_tells_of_data_calls_and_rounds(tmp_path, capsys):
+    assert here(*sets(*SCRATCH), "--out", tmp_path / "run", "--dry-run") == 0
+    told = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["run directory", "data", "mask", "calls", "rounds", "score"]
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("values", "size", "line"),
     [
