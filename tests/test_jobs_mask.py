@@ -100,12 +100,13 @@ def test_a_literal_schedule_is_sampled_as_any_other(scratch, tmp_path):
 
 @pytest.fixture
 def foreign(scratch, tmp_path):
-    """A network as diffusers saves it."""
+    """A network as diffusers saves it, with its default size: none."""
     trained, _ = scratch
     folder = tmp_path / "foreign"
     folder.mkdir()
-    for name in ("config.json", WEIGHTS):
-        (folder / name).write_bytes((trained / "supernet" / name).read_bytes())
+    (folder / WEIGHTS).write_bytes((trained / "supernet" / WEIGHTS).read_bytes())
+    content = json.loads((trained / "supernet" / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "sample_size": None}))
     return folder
 
 
