@@ -43,14 +43,9 @@ def main(invocation: cli.Invocation) -> None:
         if not (supernet / "config.json").exists():
             raise DataError(f"no network in {supernet}: expected a folder with its config.json")
     planned = plan(config, invocation.out, trains=False, searches=False, kind="mask")
-    steps = ", ".join(map(str, config.mask.steps))
-    planned += (
-        f"\nmask: {steps} of {config.mask.candidates} steps ({config.mask.form}), weights"
-        f" {config.mask.weights}, by {config.mask.reward}"
-    )
     from orchestration.mask_run import check  # heavy, as the others
 
-    check(config, supernet)
+    planned = "\n".join([planned, *check(config, supernet)])
     if invocation.dry_run:
         print(planned)
         return

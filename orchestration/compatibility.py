@@ -1,6 +1,6 @@
 """Whether a supernet that is there fits what is to run on it: by what its folder says of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from orchestration.errors import ConfigError
@@ -36,10 +36,33 @@ def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[floa
             raise ConfigError(
                 f"{name}: got {getattr(chain, name)}, expected {value} as in {supernet_folder}"
             )
-    if chain.guidance != 1 and supernet["network"].get("num_classes") is None:
+    _check_guidance(supernet_folder, supernet["network"], chain)
+
+
+def check_network(
+    folder: Path, network: Mapping[str, Json], chain: StepSchedule, header: Header | WindowHeader
+) -> None:
+    """Holds a network of which there is no supernet yet against what is to run on it.
+
+    Args:
+        folder: where it lies, for messages.
+        network: its description, as a supernet's would have it.
+        chain: to be sampled by.
+        header: of the data.
+
+    Raises:
+        ConfigError: it is of another kind or shape than the data, or cannot be guided.
+    """
+    _check_kind(folder, network, isinstance(header, WindowHeader))
+    _check_guidance(folder, network, chain)
+    _check_shape(folder, network, header.shape)
+
+
+def _check_guidance(folder: Path, network: Mapping[str, Json], chain: StepSchedule) -> None:
+    if chain.guidance != 1 and network.get("num_classes") is None:
         raise ConfigError(
             f"guidance: got {chain.guidance:g}, expected 1 (none):"
-            f" {supernet_folder} was trained without labels"
+            f" {folder} was trained without labels"
         )
 
 
@@ -91,7 +114,12 @@ def _check_unit(supernet_folder: Path, trained: dict[str, Json], header: WindowH
 
 def check_shape(supernet_folder: Path, shape: tuple[int, int, int]) -> None:
     """ConfigError where a supernet was trained on another shape: images (C, H, W), (1, K, L)."""
-    network = read_description(supernet_folder)["network"]
+    _check_shape(supernet_folder, read_description(supernet_folder)["network"], shape)
+
+
+def _check_shape(
+    folder: Path, network: Mapping[str, Json], shape: tuple[int, int, int]
+) -> None:
     if is_imputer(network):
         expected = (1, network["num_variables"], network["length"])
         what, keys = "windows", "data.path and data.window"
@@ -101,16 +129,18 @@ def check_shape(supernet_folder: Path, shape: tuple[int, int, int]) -> None:
     if expected != shape:
         found, trained = (" x ".join(map(str, sizes)) for sizes in (shape, expected))
         raise ConfigError(
-            f"data: {what} of {found}, expected {trained} as {supernet_folder} was trained on:"
-            f" see {keys}"
+            f"data: {what} of {found}, expected {trained} as {folder} was trained on: see {keys}"
         )
 
 
 def check_imputes(supernet_folder: Path, expected: bool) -> None:
     """ConfigError where a supernet imputes windows and should not, or should and does not."""
-    if is_imputer(read_description(supernet_folder)["network"]) != expected:
+    _check_kind(supernet_folder, read_description(supernet_folder)["network"], expected)
+
+
+def _check_kind(folder: Path, network: Mapping[str, Json], imputes: bool) -> None:
+    if is_imputer(network) != imputes:
         kinds = ("images", "windows of time series")
         raise ConfigError(
-            f"{supernet_folder} makes {kinds[not expected]}, expected a supernet of"
-            f" {kinds[expected]}"
+            f"{folder} makes {kinds[not imputes]}, expected a supernet of {kinds[imputes]}"
         )

@@ -170,15 +170,20 @@ def _warm_start_lines(config: Config) -> list[str]:
 def training_lines(config: Config, header: Header, odd: list[str]) -> list[str]:
     """As `describe_training`, of what was looked at already."""
     check_network(config, header.shape, header.num_classes)
+    what = "windows" if isinstance(header, WindowHeader) else "images"
+    return [*data_lines(config, header, odd), _supernet_line(config, what)]
+
+
+def data_lines(config: Config, header: Header | WindowHeader, odd: list[str]) -> list[str]:
+    """Lines on data that were looked at already, and on what is odd in them."""
     if isinstance(header, WindowHeader):
-        return [*_windows_lines(header, odd), _supernet_line(config, "windows")]
+        return _windows_lines(header, odd)
     shape = " x ".join(map(str, header.shape))
     labels = "no labels" if header.labels is None else f"{len(header.labels)} classes"
     mirrored = ", mirrored at random" if config.data.flips else ""
     return [
         f"data: {header.name}, {header.count:,} images of {shape}, {labels}{mirrored}",
         *(f"data: {line}" for line in odd),
-        _supernet_line(config, "images"),
     ]
 
 

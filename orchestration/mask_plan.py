@@ -67,6 +67,23 @@ def plan_budgets(config: Config, num_images: int) -> Budgets:
     return Budgets(learning, quality, batch_size, 2)
 
 
+def evaluations_for(config: Config, num_images: int, quality: int) -> int:
+    """The least `mask.evaluations` that leave so many network calls x images to judge masks by.
+
+    Args:
+        config: of the run.
+        num_images: that there are to learn from.
+        quality: network calls x images, for all numbers of steps together.
+    """
+    share, learning = config.mask.elbo_share, 0
+    if config.mask.weights != "frozen":
+        learning = 2 * min(config.train.batch_size, num_images)
+    enough = max(int((quality - 1) / (1 - share)), int(learning / share))
+    while enough - int(enough * share) < quality or int(enough * share) < learning:
+        enough += 1
+    return enough
+
+
 def calls_each(config: Config) -> int:
     """Network calls x rows of a step of an image, or of a window, where masks are judged.
 

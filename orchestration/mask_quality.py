@@ -34,10 +34,12 @@ from models.masking import (
     ranked,
     top_k,
 )
+from orchestration.config import Config
 from orchestration.errors import ConfigError
-from orchestration.mask_plan import Chain, indices
+from orchestration.mask_plan import Chain, calls_each, evaluations_for, indices, plan_budgets
 from orchestration.mask_rounds import Kept, Round, Rounds, Scores, standing
 from orchestration.search_sections import Mask
+from orchestration.section import show
 from search_spaces.prefixes import Step
 
 SEED = 14 << 32
@@ -95,14 +97,22 @@ def num_images(
     return max(LEAST_IMAGES, min(settings.num_images, most) // 2 * 2)
 
 
-def check_budget(settings: Mask, budget: int) -> None:
-    """ConfigError where the calls for a number of steps pay for no first and last round."""
-    least = LEAST_ROUNDS * LEAST_IMAGES * max(settings.steps)
-    if budget < least:
+def check_budget(config: Config, num_training: int) -> None:
+    """ConfigError where the calls for a number of steps pay for no first and last round.
+
+    Args:
+        config: of the run.
+        num_training: training images, or windows, by which calls are counted where none are set.
+    """
+    steps = config.mask.steps
+    least = LEAST_ROUNDS * LEAST_IMAGES * max(steps) * calls_each(config)
+    left = plan_budgets(config, num_training).quality // len(steps)
+    if left < least:
+        enough = evaluations_for(config, num_training, least * len(steps))
         raise ConfigError(
-            f"mask.evaluations: {budget:,} are left to judge masks of each of"
-            f" {len(settings.steps)} numbers of steps by, expected at least {least:,} for"
-            f" {max(settings.steps)} steps: more evaluations, or fewer or smaller mask.steps"
+            f"mask.evaluations: got {show(config.mask.evaluations)}, which leaves {left:,} to"
+            f" judge masks of each of mask.steps {list(steps)} by where {max(steps)} steps need"
+            f" {least:,}, expected at least {enough}, or fewer or smaller mask.steps"
         )
 
 

@@ -14,9 +14,10 @@ from orchestration.errors import ConfigError
 from orchestration.files import MANIFEST, Json, read_json, sha256_of, write_json
 from orchestration.foreign import check_foreign, ensure_known
 from orchestration.formats import Header
+from orchestration.mask_dry_run import describe_mask
 from orchestration.mask_fit import Learned, learn
 from orchestration.mask_gaussian import first_masks, gaussian_masks
-from orchestration.mask_plan import Chain, calls_each, make_chain, plan_budgets
+from orchestration.mask_plan import Chain, make_chain, plan_budgets
 from orchestration.mask_quality import check_budget
 from orchestration.mask_records import MASK, draw, history_of, track_results, write_history
 from orchestration.mask_refine import Found, by_quality, check_images
@@ -34,21 +35,19 @@ NETWORK = "network"  # where one from elsewhere is put
 Say = Callable[[str], None]
 
 
-def check(config: Config, supernet: Path | None) -> None:
-    """Refuses what `learn_masks` would, as far as headers tell.
+def check(config: Config, supernet: Path | None) -> list[str]:
+    """Refuses what `learn_masks` would, as far as headers tell; else the lines of its plan.
 
     Raises:
         ConfigError: settings that don't go together, or with the data or the network.
         DataError: the data or the network are missing.
     """
-    header = data.headers(config.data)
+    header, odd = data.look(config.data)
     check_features(config, header, searches=False)
     check_images(config, header)
-    make_chain(config)
-    budgets = plan_budgets(config, _num_training(header))
+    chain, budgets = make_chain(config), plan_budgets(config, _num_training(header))
     if config.mask.reward == "quality":
-        calls = budgets.quality // len(config.mask.steps) // calls_each(config)
-        check_budget(config.mask, calls)
+        check_budget(config, _num_training(header))
     if config.search.cost != "macs":
         raise ConfigError(
             f"search.cost: got {config.search.cost}, expected macs: masks are held against each"
@@ -59,7 +58,8 @@ def check(config: Config, supernet: Path | None) -> None:
     elif (supernet / MANIFEST).exists():
         _check_network(config, supernet, header)
     else:
-        check_foreign(supernet)
+        check_foreign(supernet, config, header)
+    return describe_mask(config, header, odd, chain, budgets)
 
 
 def network_of(run: RunDirectory, supernet: Path | None) -> Path:
@@ -172,7 +172,7 @@ def _network(
     if supernet is None:
         _check_scratch(config, images.header)
         return None
-    folder = ensure_known(supernet, run.path / NETWORK, config)
+    folder = ensure_known(supernet, run.path / NETWORK, config, images.header)
     _check_network(config, folder, images.header)
     return folder
 

@@ -9,6 +9,7 @@ import pytest
 import ray
 import torch
 from commands import contents, run, run_until
+from diffusers import UNet2DModel
 from safetensors.torch import load_file
 
 from jobs import cli, mask
@@ -99,12 +100,13 @@ def test_a_literal_schedule_is_sampled_as_any_other(scratch, tmp_path):
 
 @pytest.fixture
 def foreign(scratch, tmp_path):
-    """A network as diffusers saves it."""
+    """A network as diffusers saves it, with its default size: none."""
     trained, _ = scratch
     folder = tmp_path / "foreign"
     folder.mkdir()
-    for name in ("config.json", WEIGHTS):
-        (folder / name).write_bytes((trained / "supernet" / name).read_bytes())
+    (folder / WEIGHTS).write_bytes((trained / "supernet" / WEIGHTS).read_bytes())
+    content = json.loads((trained / "supernet" / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**content, "sample_size": None}))
     return folder
 
 
@@ -168,6 +170,37 @@ def test_what_cannot_be_meant_is_told_in_a_line(tmp_path, capsys, values, argume
     said = capsys.readouterr().err
     assert line in said and said.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_tells_of_data_calls_and_rounds(tmp_path, capsys):
+    assert here(*sets(*SCRATCH), "--out", tmp_path / "run", "--dry-run") == 0
+    told = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert told == ["run directory", "data", "mask", "calls", "rounds", "score"]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "size", "line"),
+    [
+        ((), 16, "images of 1 x 8 x 8, expected 1 x 16 x 16 as {} was trained on"),
+        (("data.name=weather", "sampler.clip_sample=false", "mask.num_images=24",
+          "score.num_images=36", "score.block_size=1", "score.batch_size=4"), 8,
+         "{} makes images, expected a supernet of windows of time series"),
+    ],
+)  # fmt: skip
+def test_a_foreign_network_of_other_data_is_refused_before_anything_is_there(
+    tmp_path, capsys, values, size, line
+):
+    folder, out = tmp_path / "foreign", tmp_path / "run"
+    UNet2DModel(
+        sample_size=size, in_channels=1, out_channels=1, layers_per_block=1, norm_num_groups=4,
+        block_out_channels=(8,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+    ).save_pretrained(folder)  # fmt: skip
+    for dry in (["--dry-run"], []):
+        assert here(*sets(*values), "--supernet", folder, "--out", out, *dry) == 2
+        said = capsys.readouterr().err
+        assert line.format(folder) in said and said.count("\n") == 1
+        assert not out.exists()
 
 
 @pytest.mark.proof

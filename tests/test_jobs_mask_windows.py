@@ -118,7 +118,7 @@ def test_it_says_how_to_fill_a_table_with_what_it_has_learned(
             run.supernet.mkdir()
         return {"results": []}
 
-    monkeypatch.setattr(mask_run, "check", lambda config, supernet: None)
+    monkeypatch.setattr(mask_run, "check", lambda config, supernet: [])
     monkeypatch.setattr(mask_run, "is_done", lambda run: True)
     monkeypatch.setattr(mask_run, "learn_masks", learn_masks)
     monkeypatch.setattr(telling, "tracked", lambda config, run, command: nullcontext())

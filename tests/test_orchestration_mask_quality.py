@@ -1,6 +1,7 @@
 """Learning from generated quality, where the quality of a mask is known."""
 
 import itertools
+import re
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from models.masking import top_k
 from orchestration import config as configs
 from orchestration.errors import ConfigError, DataError
 from orchestration.files import write_json
-from orchestration.mask_plan import Chain, finer_steps, indices, known_masks, plan_budgets
+from orchestration.mask_plan import Chain, finer_steps, indices, known_masks
 from orchestration.mask_quality import (
     best_of,
     check_budget,
@@ -206,10 +207,44 @@ def test_masks_and_indices_are_each_others_inverse():
 
 
 def test_a_budget_that_pays_for_no_rounds_is_refused():
-    settings = SETTINGS.model_copy(update={"steps": (20, 5)})
-    check_budget(settings, 11 * 4 * 20)
-    with pytest.raises(ConfigError, match="mask.evaluations: 879 are left .* at least 880 for 20"):
-        check_budget(settings, 879)
+    values = ("search.budget=1", "mask.steps=[20, 5]")
+    check_budget(configs.load(None, [*values, "mask.evaluations=2200"]), 1797)
+    # 2,198 - 439 for the ELBO = 1,759: of 2 x 880 there is one too few
+    expected = (
+        r"mask.evaluations: got 2198, which leaves 879 to judge masks of each of mask.steps"
+        r" \[20, 5\] by where 20 steps need 880, expected at least 2199, or fewer"
+    )
+    with pytest.raises(ConfigError, match=expected):
+        check_budget(configs.load(None, [*values, "mask.evaluations=2198"]), 1797)
+    with pytest.raises(ConfigError, match="got null, which leaves 40 .* expected at least 2199"):
+        check_budget(configs.load(None, values), 50)
+
+
+GUIDED = ("network.conditional=true", "sampler.guidance=2")  # each step is two calls
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ("mask.evaluations=100",),
+        ("mask.evaluations=100", "mask.steps=[3]", "mask.elbo_share=0.9"),
+        ("mask.evaluations=1000", "mask.elbo_share=0.37"),
+        ("mask.evaluations=6000", *GUIDED),
+        ("mask.evaluations=3000", *WINDOWS, "search.num_samples=4", "mask.steps=[7, 5]"),
+        ("mask.evaluations=3000", "mask.weights=tuned"),
+        ("mask.weights=scratch", "mask.elbo_share=0.01"),  # an iteration is to be paid, too
+    ],
+)
+def test_the_evaluations_that_are_named_do_and_one_less_does_not(values):
+    def check(*more):
+        check_budget(configs.load(None, ["search.budget=1", *values, *more]), 50)
+
+    with pytest.raises(ConfigError, match=r"expected at least \d+, or fewer") as raised:
+        check()
+    enough = int(re.search(r"expected at least (\d+)", str(raised.value)).group(1))
+    check(f"mask.evaluations={enough}")
+    with pytest.raises(ConfigError, match=f"mask.evaluations: got {enough - 1}"):
+        check(f"mask.evaluations={enough - 1}")
 
 
 @pytest.mark.parametrize(
@@ -241,8 +276,7 @@ def test_images_a_mask_that_is_held_against_a_finer_schedule(num_steps, budget, 
 
 def test_the_default_budget_of_digits_pays_for_its_rounds():
     config = configs.load(None, ["search.budget=1"])
-    budgets = plan_budgets(config, 1797)
-    check_budget(config.mask, budgets.quality // len(config.mask.steps))
+    check_budget(config, 1797)
 
 
 def test_rounds_are_read_as_they_were_written(tmp_path):

@@ -48,7 +48,7 @@ def foreign(tmp_path):
         dropout=0.1,
     )  # fmt: skip
     network.save_pretrained(tmp_path / "foreign")
-    return ensure_known(tmp_path / "foreign", tmp_path / "known", CONFIG)
+    return ensure_known(tmp_path / "foreign", tmp_path / "known", CONFIG, DATA.header)
 
 
 def training(supernet):

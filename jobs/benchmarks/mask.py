@@ -191,7 +191,7 @@ def _pair(config: Config, supernet: Path, out: Path, say: Say) -> Versus:
     (k,), seed = config.mask.steps, config.mask.seed
     with open_run(out / f"{k}-{seed}", config, out, "mask") as run:
         path = run.path / VERSUS
-        network = ensure_known(supernet, run.path / NETWORK, config)
+        network = ensure_known(supernet, run.path / NETWORK, config, data.headers(config.data))
         asked = sha256_of(network / MANIFEST)
         if not path.exists():
             with telling.tracked(config, run, "mask") as track:
