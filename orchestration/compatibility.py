@@ -36,7 +36,8 @@ def check_fits(supernet_folder: Path, chain: StepSchedule, widths: Iterable[floa
             raise ConfigError(
                 f"{name}: got {getattr(chain, name)}, expected {value} as in {supernet_folder}"
             )
-    _check_guidance(supernet_folder, supernet["network"], chain)
+    if chain.guidance != 1:
+        _check_labels(supernet_folder, supernet["network"], chain)
 
 
 def check_network(
@@ -54,12 +55,13 @@ def check_network(
         ConfigError: it is of another kind or shape than the data, or cannot be guided.
     """
     _check_kind(folder, network, isinstance(header, WindowHeader))
-    _check_guidance(folder, network, chain)
+    if chain.guidance != 1:
+        _check_labels(folder, network, chain)
     _check_shape(folder, network, header.shape)
 
 
-def _check_guidance(folder: Path, network: Mapping[str, Json], chain: StepSchedule) -> None:
-    if chain.guidance != 1 and network.get("num_classes") is None:
+def _check_labels(folder: Path, network: Mapping[str, Json], chain: StepSchedule) -> None:
+    if network.get("num_classes") is None:
         raise ConfigError(
             f"guidance: got {chain.guidance:g}, expected 1 (none):"
             f" {folder} was trained without labels"
