@@ -88,10 +88,10 @@ def check_foreign(
     """
     content = _content(folder)
     channels = content.get("in_channels", 3), content.get("out_channels", 3)  # as diffusers
-    if channels[0] != channels[1]:
+    if type(channels[0]) is not int or channels[0] != channels[1]:
         raise DataError(
-            f"{folder / CONFIG}: got in_channels {channels[0]} and out_channels {channels[1]},"
-            " expected as many channels out as in"
+            f"{folder / CONFIG}: got in_channels {channels[0]!r} and out_channels {channels[1]!r},"
+            " expected a number of channels, as many out as in"
         )
     size = _size(folder, content.get("sample_size"), header)
     own = {key: value for key, value in content.items() if not key.startswith("_")}

@@ -96,10 +96,16 @@ def check_columns(imputer: Imputer, table: TimeTable) -> tuple[list[str], list[s
 
     Raises:
         DataError: there is none of its variables, or one has a cell that is neither a number nor
-            empty.
+            empty, or holds truth values or times.
     """
     check_numbers(table.strange, imputer.variables, "the table")
     columns = list(table.values.columns)
+    for name in imputer.variables:
+        if name in table.places and name not in columns:
+            raise DataError(
+                f"the table: column {name!r}: got truth values, times or row names, expected the"
+                f" numbers that {imputer.folder} was trained on"
+            )
     known = [name for name in columns if name in imputer.variables]
     if not known:
         raise DataError(

@@ -37,9 +37,8 @@ class MaskLearner:
 
     Attributes:
         s: float64 (K, S), one row for each of `settings.steps`; it starts at 1.
-        best: bool (K, S), the mask of least cost by the present curve among those met that have no
-            more steps than asked for: drawn ones, and the likeliest steps after each update. After
-            the last one it has as many as were asked for.
+        best: bool (K, S), the mask of least cost by the present curve among those met that have as
+            many steps as asked for: drawn ones, and the likeliest steps after each update.
         curve: of errors.
         num_updates: done so far.
 
@@ -90,12 +89,12 @@ class MaskLearner:
             self._fill()
 
     def _fill(self) -> None:
-        """Gives the best masks, and s where its mass is less, as many steps as were asked for."""
+        """Gives s as much mass as steps were asked for, where it has given up more."""
         for row, num_steps in enumerate(self.settings.steps):
-            self.best[row] = self._filled(self.best[row], num_steps)
             likeliest = top_k(self.s[row], round(self.s[row].sum().item()))
-            added = self._filled(likeliest, num_steps) & ~likeliest
-            self.s[row] = project(self.s[row] + added.double(), num_steps)
+            filled = self._filled(likeliest, num_steps)
+            self.s[row] = project(self.s[row] + (filled & ~likeliest).double(), num_steps)
+            self._keep(row, filled[None])
 
     def _filled(self, mask: Tensor, num_steps: int) -> Tensor:
         """A mask (S,) with further steps up to a number, each the one that costs least."""
@@ -107,7 +106,7 @@ class MaskLearner:
     def _keep(self, row: int, masks: Tensor) -> None:
         """Holds the best mask of a row against those just met."""
         most = self.settings.steps[row]
-        able = masks[masks.sum(dim=1) <= most]
+        able = masks[masks.sum(dim=1) == most]
         met = torch.cat([self.best[row][None], top_k(self.s[row], most)[None], able])
         self.best[row] = met[self.costs(met).argmin()]
 

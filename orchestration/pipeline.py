@@ -43,6 +43,7 @@ from orchestration.training import train
 from orchestration.training_state import Row
 from orchestration.trial import run_search
 from orchestration.warm_start import read_warm_start, warm_start_sha
+from search_spaces.guided import ORDER
 from search_spaces.schedule import StepSchedule
 
 Say = Callable[[str], None]
@@ -230,7 +231,7 @@ def search_fingerprint(config: Config, chosen: Setting, cost: Cost) -> str:
     made_of = f"{chosen.supernet[:12]}-{chosen.extractor[:12]}"
     name = f"{fingerprint(config, *sections)}-{made_of}"
     if config.search.warm_start is not None:  # its content too
-        name += f"-{warm_start_sha(config.search.warm_start)[:12]}"
+        name += f"-{warm_start_sha(config.search.warm_start)[:12]}-{ORDER}"
     for kind in chains.noise_kind(config).values():
         name += f"-{kind}"
     if cost.name == "macs":  # a function of the configuration

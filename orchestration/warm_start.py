@@ -81,7 +81,8 @@ def _read_table(path: Path, num_train_timesteps: int) -> pd.DataFrame:
     if not path.is_file():
         raise DataError(f"{name}: there is no such file; {expected}")
     try:
-        table = pq.read_table(path, columns=COLUMNS, page_checksum_verification=True).to_pandas()
+        table = pq.read_table(path, columns=COLUMNS, page_checksum_verification=True)
+        table = table.to_pandas(ignore_metadata=True)  # no column is an index
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{name}: {str(error).splitlines()[0]}; {expected}") from error
     for column, dtype in table.dtypes.items():
@@ -92,8 +93,7 @@ def _read_table(path: Path, num_train_timesteps: int) -> pd.DataFrame:
             f"{name}: got timestep {table['t'].max()}, expected less than"
             f" diffusion.num_train_timesteps ({num_train_timesteps})"
         )
-    least = table.min()
-    if len(table) and not (least.drop("s") >= [1, 0, 0]).all():
+    if (table["num_steps"] < 1).any() or (table[["updates", "t"]] < 0).any(axis=None):
         raise DataError(f"{name}: got a negative number, or masks of no steps; {expected}")
     if not table["s"].between(0, 1).all():
         raise DataError(f"{name}: got an s that is no probability; {expected}")

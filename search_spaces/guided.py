@@ -19,6 +19,9 @@ from search_spaces.prefixes import Step
 from search_spaces.spacing import nearest
 from search_spaces.timesteps import TimestepsSpace
 
+ORDER = "learned-first"
+"""What guesses come in: searches that began in another order are not gone on with."""
+
 FOLLOWS = 0.5  # share of the mutations
 NARROW = 0.5  # of a guess's steps, the noisiest, that are a width narrower when it comes again
 

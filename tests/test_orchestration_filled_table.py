@@ -22,8 +22,8 @@ def test_a_blank_line_is_filled(tmp_path):
     assert written(tmp_path, "warm\n20\n\n22\n", None, "warm") == ["warm", "20", "7.5", "22"]
 
 
-def test_rows_stay_where_they_were_below_a_blank_line(tmp_path):
-    found = written(tmp_path, "warm,note,cold\n20,a,1\n\n22,,3\n,b,4\n", None, "warm", "cold")
+def test_rows_stay_where_they_were_below_an_empty_row(tmp_path):
+    found = written(tmp_path, "warm,note,cold\n20,a,1\n,,\n22,,3\n\n,b,4\n", None, "warm", "cold")
     assert found == ["warm,note,cold", "20,a,1", "7.5,,7.5", "22,,3", "7.5,b,4"]
 
 

@@ -101,18 +101,50 @@ def test_what_the_network_runs_under_is_drawn_as_asked(draws):
     assert (counts.max() - counts.min() <= 1) == (draws == "pivotal")
 
 
-def test_steps_that_were_given_up_are_taken_in_again_by_what_they_cost_least():
-    """So that there are as many as were asked for, in s too."""
-    learner = learned(0, steps=(4,))
+@pytest.mark.parametrize("form", ["respaced", "literal"])
+def test_steps_that_were_given_up_are_taken_in_again_by_what_they_cost_least(form):
+    """So that s has as much mass as steps were asked for; the best mask stays the best of all."""
+    chain = Chain(CHAIN.timesteps, CHAIN.alphas_cumprod, form)
+    learner = learned(0, chain, steps=(4,))
     learner.total = 1
-    learner.s[:] = CHAIN.mask((0, 30)).double()
-    learner.best = CHAIN.mask((30,))[None]
+    learner.s[:] = chain.mask((0, 30)).double()
+    learner.best = chain.mask((1, 2, 3, 4))[None]
     learner.update()
-    for mask, first in ((learner.best[0], (30,)), (learner.s[0] > 0.5, (0, 30))):
-        assert mask.sum() == 4
-        expected = CHAIN.mask(first)
-        while expected.sum() < 4:  # brute force, a step at a time
-            others = [CHAIN.mask((i,)) | expected for i in range(50) if not expected[i]]
-            expected = min(others, key=lambda m: learner.costs(m[None]).item())
-        assert torch.equal(mask, expected)
-    assert learner.s.sum() == pytest.approx(4)
+    expected = chain.mask((0, 30))
+    while expected.sum() < 4:  # brute force, a step at a time
+        others = [chain.mask((i,)) | expected for i in range(50) if not expected[i]]
+        expected = min(others, key=lambda m: learner.costs(m[None]).item())
+    assert torch.equal(learner.s[0] > 0.5, expected) and learner.s.sum() == pytest.approx(4)
+    for better in (chain.mask((5, 15, 25, 35)), learner.best[0]):
+        learner.best = better[None]
+        learner._fill()
+        both = torch.stack([better, expected])
+        assert torch.equal(learner.best[0], both[learner.costs(both).argmin()])
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "betas", "variance", "seed"),
+    [(1000, "linear", 1.0, 1), (50, "quadratic", 0.3, 2)],
+)
+def test_masks_of_fewer_steps_do_not_take_the_place_of_those_asked_for(
+    timesteps, betas, variance, seed, monkeypatch
+):
+    """In the literal form they may cost less; filled up they cost more than others."""
+    grid = tuple(reversed(even_grid(timesteps, 50)))
+    chain = Chain(grid, noise_levels(timesteps, betas), "literal")
+    errors = chain.grid * variance / (chain.grid * variance + 1 - chain.grid)
+    learner = MaskLearner(Mask(steps=(5,), seed=seed), chain, variance, 400)
+    learner.curve.add(torch.stack([errors, torch.ones_like(errors)]))
+    met, keep = [], learner._keep
+
+    def kept(row, masks):
+        met.append(masks[masks.sum(dim=1) == 5])
+        keep(row, masks)
+
+    monkeypatch.setattr(learner, "_keep", kept)
+    for _ in range(400):
+        learner.update()
+    ended = torch.stack([learner.best[0], top_k(learner.s[0], 5)])
+    costs = learner.costs(ended)
+    assert learner.best[0].sum() == 5 and costs[0] <= costs[1] + 1e-12
+    assert costs[0] <= learner.costs(torch.cat(met)).min() + 1e-12

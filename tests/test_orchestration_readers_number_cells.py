@@ -59,7 +59,7 @@ def test_a_variable_with_a_cell_that_is_no_number_is_refused_in_a_line(tmp_path,
         check_columns(imputer_of("cold", "warm"), table)
     assert str(error.value) == (
         f"the table: column 'warm', row 3 of the data: got {got} (the only such cell), expected a"
-        " number such as 1234.5, at most 3.4e+38, or an empty cell for a gap"
+        " number such as 1234.5, at most 3.4e+38, an empty cell for a gap, or no such column"
     )
     assert check_columns(imputer_of("cold"), table) == (["cold"], ["warm"], [])
 
@@ -67,7 +67,7 @@ def test_a_variable_with_a_cell_that_is_no_number_is_refused_in_a_line(tmp_path,
 def test_all_such_cells_are_counted_and_the_first_is_shown(tmp_path):
     rows = ["2020-01-03,1,--", "", "2020-01-01,hot,2", "2020-01-02,warm,3", "2020-01-04,4,4"]
     table = read_table(own(tmp_path, "t,warm,cold", *rows), "t")
-    with pytest.raises(DataError, match="'warm', row 3 .* got 'hot' .the first of 3 such cells"):
+    with pytest.raises(DataError, match="'warm', row 2 .* got 'hot' .the first of 3 such cells"):
         check_columns(imputer_of("cold", "warm"), table)
     with pytest.raises(DataError, match="column 'cold', row 1 of the data: got '--' .the only"):
         check_columns(imputer_of("cold"), table)
@@ -118,3 +118,10 @@ def test_numbers_of_all_kinds():
     assert not strange and list(numbers.columns) == ["decimal", "whole", "text", "nothing"]
     assert (numbers.dtypes == np.float64).all() and numbers["text"].tolist()[::3] == [1, 400]
     assert is_empty(pd.Series(nothing, dtype=object)).all()
+
+
+def test_a_variable_that_holds_truth_values_is_not_called_missing(tmp_path):
+    table = read_table(own(tmp_path, "x,f", "1,True", "2,", "3,False"), None)
+    with pytest.raises(DataError, match="column 'f': got truth values, times or row names, exp"):
+        check_columns(imputer_of("x", "f"), table)
+    assert check_columns(imputer_of("x", "y"), table) == (["x"], [], ["y"])

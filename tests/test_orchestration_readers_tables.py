@@ -33,7 +33,7 @@ def test_a_table_is_sorted_and_missing_rows_are_gaps(tmp_path):
         ("t,x\n2020-01-01,1\n2020-01-03,2\n2020-01-06,3\n", "t", "not at even distances of 2"),
         ("t,x\nsoon,1\n", "t", "column 't' holds no times"),
         ("t,x\n,1\n2020-01-01,2\n", "t", "'t' has an empty time in row 1 of"),
-        ("t,x\n\n2020-01-01,2\n\n,1\n", "t", "'t' has an empty time in row 4 of the data"),
+        ("t,x\n\n2020-01-01,2\n\n,1\n", "t", "'t' has an empty time in row 2 of the data"),
         ("t,x\n\n,\n", "t", "got empty rows alone; expected times in column 't'"),
         ("t,x\n", None, "got the columns t, x, and no rows; expected columns of numbers"),
         ('t,x\na,"20,5"\nb,"1.021,5"\n', "t", "the columns t, x, 'x' for one with '20,5'; exp"),
@@ -158,6 +158,14 @@ def test_a_blank_line_is_a_row_and_the_last_newline_begins_none(tmp_path, end, n
     assert table.raw["warm"].to_pylist() == ["20", "", "22", "  ", "24"] and not table.strange
 
 
+def test_ends_of_lines_that_were_ended_twice_and_blank_lines_at_the_end_are_no_rows(tmp_path):
+    for name, text in (("a.csv", "warm\r\r\n20\r\r\n22\r\r\n"), ("b.csv", "warm\n20\n22\n\n\n\n")):
+        (tmp_path / name).write_bytes(text.encode())
+        assert read_table(tmp_path / name, None).values["warm"].tolist() == [20, 22]
+    (tmp_path / "c.csv").write_bytes(b"x,y\r\r\n1,2\r\r\n\r\r\n3,4\r\r\n\r\r\n")
+    assert read_table(tmp_path / "c.csv", None).values.to_numpy().tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize(
     ("head", "first", "blank", "last"),
     [
@@ -167,9 +175,10 @@ def test_a_blank_line_is_a_row_and_the_last_newline_begins_none(tmp_path, end, n
         ("a,b", "x,1,2", "", "y,3,4"),  # R's, whose header is a cell shorter
     ],
 )
-def test_a_blank_line_keeps_the_places_of_rows_without_times(tmp_path, head, first, blank, last):
+def test_of_several_columns_only_a_row_of_empty_cells_is_one(tmp_path, head, first, blank, last):
     values = read_table(own(tmp_path, "\n".join([head, first, blank, last])), None).values
-    np.testing.assert_array_equal(values, [[1, 2], [np.nan, np.nan], [3, 4]])
+    gap = [[np.nan, np.nan]] * blank.startswith(",")
+    np.testing.assert_array_equal(values, [[1, 2], *gap, [3, 4]])
     assert list(values.columns) == ["a", "b"]  # truth values with a gap are no numbers, either
 
 

@@ -151,6 +151,28 @@ def test_a_table_of_what_no_mask_has_is_refused(learned, values, line):
         read_warm_start(learned, on(tuple(range(900, -1, -100))))
 
 
+def test_no_column_of_it_is_taken_for_an_index(learned):
+    table = pd.read_parquet(learned / "s.parquet")
+    before = read_warm_start(learned, on())
+    for index in ("num_steps", "s"):
+        table.set_index(index).to_parquet(learned / "s.parquet")
+        assert read_warm_start(learned, on()).kept[3].tolist() == before.kept[3].tolist()
+    holes = table.astype({"t": "Int64"})
+    holes.loc[7, "t"] = pd.NA
+    holes.to_parquet(learned / "s.parquet")
+    with pytest.raises(DataError, match="got t of the kind float64"):
+        read_warm_start(learned, on())
+
+
+def test_a_search_that_guessed_in_another_order_is_another(learned, monkeypatch):
+    config = configs.load(None, ["search.budget=9", f"search.warm_start={learned}"])
+    chosen = stub_setting(config)
+    cost = Problem(baseline(config), space(config), chosen.macs, config.search).cost
+    before = search_fingerprint(config, chosen, cost)
+    monkeypatch.setattr("orchestration.pipeline.ORDER", "other")
+    assert search_fingerprint(config, chosen, cost) != before
+
+
 def test_the_plan_of_a_search_tells_of_its_mask_or_refuses_it(learned, tmp_path):
     def planned(path):
         config = configs.load(

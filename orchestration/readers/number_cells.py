@@ -90,7 +90,8 @@ def check_numbers(strange: Mapping[str, Strange], names: Collection[str], where:
     which = f"the first of {count:,} such cells" if count > 1 else "the only such cell"
     raise DataError(
         f"{where}: column {name!r}, row {first.row:,} of the data: got {first.text} ({which}),"
-        f" expected a number such as 1234.5, at most {LARGEST:.1e}, or an empty cell for a gap"
+        f" expected a number such as 1234.5, at most {LARGEST:.1e}, an empty cell for a gap, or no"
+        " such column"
     )
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from orchestration.errors import DataError
 
-WHOLE = {"skip_blank_lines": False, "low_memory": False}  # the latter: one type a column
+WHOLE = {"low_memory": False}  # one type a column
 AS_TEXT = {**WHOLE, "dtype": str, "keep_default_na": False}
 LEADING = re.compile(rb"\A(\xef\xbb\xbf)?([ \t]*[\r\n])*")  # what is before the names
 OTHER_SEPARATORS = (";", "\t", "|")
@@ -26,8 +26,8 @@ UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")
 class Cells:
     """The cells of a CSV or parquet file.
 
-    A blank line of a CSV is a row of empty cells, unless it is before the names. The newline that
-    ends the last line begins no other.
+    Where a CSV has one column, a blank line between others is a row with an empty cell; else an
+    empty row has commas, and blank lines are none.
 
     Args:
         read: as pandas reads them: numbers, texts, times.
@@ -62,8 +62,11 @@ def read_cells(file: Path) -> Cells:
 def _csv(file: Path) -> Cells:
     content = LEADING.sub(b"", file.read_bytes(), 1)  # once: all ways are to see the same
     _check_separator(content, file)
-    read = pd.read_csv(BytesIO(content), **WHOLE)
-    texts = pd.read_csv(BytesIO(content), **AS_TEXT)
+    alone = b"," not in content
+    if alone:
+        content = content.replace(b"\r\r\n", b"\n").rstrip(b"\r\n")  # the former: ends ended twice
+    read = pd.read_csv(BytesIO(content), skip_blank_lines=not alone, **WHOLE)
+    texts = pd.read_csv(BytesIO(content), skip_blank_lines=not alone, **AS_TEXT)
     header = pd.read_csv(BytesIO(content), header=None, nrows=1, **AS_TEXT).iloc[0].tolist()
     if not isinstance(texts.index, pd.RangeIndex):  # rows have more cells than the header
         free = (f"Unnamed: {n}" for n in count() if f"Unnamed: {n}" not in read.columns)
@@ -81,7 +84,7 @@ def _check_separator(content: bytes, file: Path) -> None:
     row = rest.lstrip().partition(b"\n")[0]
     for mark in OTHER_SEPARATORS:
         if b"," not in names and mark.encode() in names and mark.encode() in row:
-            text = names.decode(errors="replace").strip()
+            text = names.decode(errors="replace").rstrip("\r")
             raise DataError(
                 f"{file}: got the names {text!r} with {mark!r} between columns, expected commas"
                 " there, and a point before decimals"

@@ -206,7 +206,8 @@ def _times(column: pd.Series, there: np.ndarray, file: Path) -> pd.Series:
             warnings.filterwarnings("ignore", "Could not infer format", UserWarning)
             times = pd.to_datetime(column[there], utc=True).dt.tz_localize(None)
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"{file}: column {column.name!r} holds no times: {error}") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{file}: column {column.name!r} holds no times: {reason}") from error
     if times.isna().any():
         row = np.flatnonzero(there)[times.isna().argmax()] + 1
         raise DataError(
