@@ -1,4 +1,4 @@
-"""Moves against diffusers' schedulers, against the closed form, and against exact solutions."""
+"""Moves against the closed form, against exact solutions, and in the papers' words."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -6,123 +6,11 @@ from math import exp, log, log2, sqrt
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
-from diffusers.schedulers import scheduling_ddpm
+from toy_moves import DDIM, DDPM, DPM, RESCALED, SHAPE, T, network, run, sample
 
-from models.diffusion import noise_levels
 from models.noise import INIT, normal
-from models.sampling import KINDS, PREDICTIONS, History, Sampler
+from models.sampling import KINDS, History, Sampler
 from search_spaces.schedule import even_grid
-
-T = 1000
-DDIM = Sampler("ddim", noise_levels(T, "linear"))
-DDPM = replace(DDIM, kind="ddpm")
-DPM = replace(DDIM, kind="dpmsolver++2m")
-SHAPE = (2, 3, 3)
-
-
-def network(x, t):
-    """Any function of x and t whose x_0 leaves [-1, 1] here and there."""
-    return torch.tanh(1.3 * x + 0.1) - 0.2 * (t / T)
-
-
-def sample(sampler, timesteps, denoiser, num_images=16, shape=SHAPE, seed=0):
-    """A chain from unit noise, move by move: x_0."""
-    return run(sampler, timesteps, denoiser, normal(seed, range(num_images), INIT, shape), seed)
-
-
-def run(sampler, timesteps, denoiser, x, seed=0, end=True):
-    """A chain from x, to the last of the timesteps or, past it, to the end."""
-    previous = None
-    for t, s in pairwise((*timesteps, None) if end else timesteps):
-        noise = None
-        if sampler.adds_noise:
-            noise = normal(seed, range(len(x)), t + 1, tuple(x.shape[1:]))
-        output = denoiser(x, t)
-        moved = sampler.move(x, output, t, s, noise, previous)
-        x, previous = moved, sampler.remember(x, output, t)
-    return x
-
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("clip_sample", [True, False])
-@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("num_steps", [1, 10, 50])
-def test_ddim_equals_diffusers(eta, clip_sample, num_steps, prediction):
-    scheduler = DDIMScheduler(
-        T, clip_sample=clip_sample, set_alpha_to_one=True, prediction_type=prediction
-    )
-    scheduler.set_timesteps(num_steps)
-    x = normal(0, range(16), INIT, SHAPE)
-    for t in scheduler.timesteps.tolist():
-        noise = normal(0, range(16), t + 1, SHAPE)
-        x = scheduler.step(network(x, t), t, x, eta=eta, variance_noise=noise).prev_sample
-    sampler = replace(DDIM, eta=eta, clip_sample=clip_sample, prediction=prediction)
-    ours = sample(sampler, scheduler.timesteps.tolist(), network)
-    torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("clip_sample", [True, False])
-@pytest.mark.parametrize("num_steps", [1, 10, 50])
-def test_ddpm_equals_diffusers(clip_sample, num_steps, prediction, monkeypatch):
-    scheduler = DDPMScheduler(
-        T, clip_sample=clip_sample, variance_type="fixed_small", prediction_type=prediction
-    )
-    scheduler.set_timesteps(num_steps)
-    x = normal(0, range(16), INIT, SHAPE)
-    for t in scheduler.timesteps.tolist():
-        noise = normal(0, range(16), t + 1, SHAPE)
-        monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, noise=noise, **__: noise)
-        x = scheduler.step(network(x, t), t, x).prev_sample
-    sampler = replace(DDPM, clip_sample=clip_sample, prediction=prediction)
-    ours = sample(sampler, scheduler.timesteps.tolist(), network)
-    torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
-
-
-def dpm_scheduler(clip_sample, prediction="epsilon", **settings):
-    """diffusers', which clips by a threshold that can't leave 1."""
-    return DPMSolverMultistepScheduler(
-        T,
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-        solver_type="midpoint",
-        final_sigmas_type="zero",
-        thresholding=clip_sample,
-        sample_max_value=1.0,
-        prediction_type=prediction,
-        **settings,
-    )
-
-
-def assert_dpm_equals(scheduler, sampler):
-    x = normal(0, range(16), INIT, SHAPE)
-    for t in scheduler.timesteps.tolist():
-        x = scheduler.step(network(x, t), t, x).prev_sample
-    ours = sample(sampler, scheduler.timesteps.tolist(), network)
-    torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize("prediction", PREDICTIONS)
-@pytest.mark.parametrize("clip_sample", [True, False])
-@pytest.mark.parametrize("spacing", ["leading", "linspace", "trailing"])
-@pytest.mark.parametrize("num_steps", [1, 2, 10, 50])
-def test_dpm_solver_equals_diffusers_on_its_own_grids(num_steps, spacing, clip_sample, prediction):
-    scheduler = dpm_scheduler(clip_sample, prediction, timestep_spacing=spacing)
-    scheduler.set_timesteps(num_steps)
-    assert_dpm_equals(scheduler, replace(DPM, clip_sample=clip_sample, prediction=prediction))
-
-
-IRREGULAR = (999, 997, 600, 590, 300, 40, 7, 0)
-
-
-@pytest.mark.parametrize("lower_order_final", [True, False])
-@pytest.mark.parametrize("betas", ["linear", "squaredcos_cap_v2"])
-@pytest.mark.parametrize("timesteps", [even_grid(T, 10), even_grid(T, 50), IRREGULAR])
-def test_dpm_solver_equals_diffusers_on_other_timesteps(timesteps, betas, lower_order_final):
-    scheduler = dpm_scheduler(True, beta_schedule=betas, lower_order_final=lower_order_final)
-    scheduler.set_timesteps(timesteps=list(timesteps))
-    assert_dpm_equals(scheduler, replace(DPM, alphas_cumprod=noise_levels(T, betas)))
 
 
 @pytest.mark.parametrize(
@@ -170,33 +58,6 @@ def test_one_network_in_the_words_of_both_predictions_gives_the_same_samples(kin
     timesteps = even_grid(T, 20)
     velocities = run(replace(sampler, prediction="v_prediction"), timesteps, as_velocity, x)
     torch.testing.assert_close(velocities, run(sampler, timesteps, network, x))
-
-
-RESCALED = replace(
-    DDIM, alphas_cumprod=noise_levels(T, "linear", True), prediction="v_prediction"
-)
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.9])  # at 1 rounding makes NaN of a root in diffusers
-@pytest.mark.parametrize("clip_sample", [True, False])
-@pytest.mark.parametrize("num_steps", [1, 10, 50])
-def test_ddim_from_zero_terminal_snr_equals_diffusers(num_steps, clip_sample, eta):
-    scheduler = DDIMScheduler(
-        T,
-        clip_sample=clip_sample,
-        prediction_type="v_prediction",
-        timestep_spacing="trailing",
-        rescale_betas_zero_snr=True,
-    )
-    scheduler.set_timesteps(num_steps)
-    assert scheduler.timesteps[0] == T - 1 and scheduler.alphas_cumprod[-1] == 0
-    x = normal(0, range(16), INIT, SHAPE)
-    for t in scheduler.timesteps.tolist():
-        noise = normal(0, range(16), t + 1, SHAPE)
-        x = scheduler.step(network(x, t), t, x, eta=eta, variance_noise=noise).prev_sample
-    sampler = replace(RESCALED, clip_sample=clip_sample, eta=eta)
-    ours = sample(sampler, even_grid(T, num_steps, "trailing"), network)
-    torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["ddim", "dpmsolver++2m"])
