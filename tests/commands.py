@@ -7,6 +7,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "jobs" / "configs"
+STUB = ("--config", CONFIGS / "golden-stub.yaml")
+NOWHERE = "127.0.0.1:1"  # who asks for Ray there gets none
 
 # Where there is a cluster already, a command would use it. These start their own.
 ENVIRONMENT = {
@@ -70,3 +72,12 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def assert_one_line(
+    name: str, found: subprocess.CompletedProcess[str], code: int, expected: str
+) -> None:
+    """Whether a failed command said one line, the expected one."""
+    assert (found.returncode, found.stderr.count("\n")) == (code, 1), found.stderr
+    assert found.stderr.startswith(f"{name}: error: ") and expected in found.stderr
+    assert "Traceback" not in found.stdout + found.stderr
